@@ -2,25 +2,260 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from .errors import TraceError
+
+
+class EventKind(IntEnum):
+    """The first item of a stored event."""
+
+    SYSCALL = 0
+    EXEC = 1
+    SIGNAL = 2
+    SPAWN = 3
+    EXIT = 4
+    INSTRUCTION = 5
+    CHECKSUM = 6
+    END = 7
+    NOTE = 8
+    START = 9
 
 
 @dataclass(frozen=True, slots=True)
-class SyscallEvent:
-    """One system call of one task: what it was asked, what it answered.
+class FilePiece:
+    """Memory that a call filled with part of a stored file: `length` bytes of file `hash` from `offset`.
 
-    `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
-    buffers only by their first bytes) and what it wrote. `site` is the address after the syscall
-    instruction. `result` is the signed return value (-errno on failure). `time` is in microseconds since
-    the start of the recording.
+    `name` is the path of the file when it was recorded, `start` the offset of the stored bytes in that file
+    (0 where the whole file is stored).
     """
+
+    hash: str
+    offset: int
+    length: int
+    name: str
+    start: int = 0
+
+    def to_wire(self) -> list[Any]:
+        return [self.hash, self.offset, self.length, self.name, self.start]
+
+
+Memory = tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What all events have: their number in the trace, the recorded id of their task, and the microseconds
+    since the start of the recording."""
 
     number: int
     task: int
     time: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyscallEvent(Event):
+    """One system call of one task: what it was asked, what it answered.
+
+    `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
+    buffers only by their first bytes) and what it wrote; `pieces` are (address, part of a file). `site` is the
+    address after the syscall instruction. `result` is the signed return value (-errno on failure). `stream` is
+    1 or 2 when the call wrote to the recorder's stdout or stderr, else 0.
+    """
+
     nr: int
     args: tuple[int, ...]
     result: int
     site: int
-    inputs: tuple[tuple[int, bytes], ...]
-    outputs: tuple[tuple[int, bytes], ...]
+    inputs: Memory
+    outputs: Memory
+    pieces: tuple[tuple[int, FilePiece], ...] = ()
+    stream: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExecEvent(Event):
+    """A new program image: `image` is the stored form of a `pyrr_debugger.snapshot.Snapshot`."""
+
+    image: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEvent(Event):
+    """A handler of the program was entered: siginfo, then registers, vector state and stack frame at its first
+    instruction. `place` says where the signal found the task: 0 right behind its last event, 1 at the entry of
+    its next system call, 2 at a fault of its own."""
+
+    signal: int
+    place: int
+    info: bytes
+    registers: bytes
+    xstate: bytes
+    stack: int
+    frame: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnEvent(Event):
+    """Task `task` was created by `parent`; it has not run yet. `process` is its thread group."""
+
+    parent: int
+    flags: int
+    process: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartEvent(Event):
+    """A spawned task runs for the first time, from these registers."""
+
+    outputs: Memory
+    registers: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExitEvent(Event):
+    """A task ended with this wait status. `arrived` is False when that found it behind its last event, before
+    it came to another one."""
+
+    status: int
+    arrived: bool
+    outputs: Memory
+
+
+@dataclass(frozen=True, slots=True)
+class InstructionEvent(Event):
+    """An instruction with an outside result (rdtsc, rdrand, ...): the registers it changed, by index into
+    struct user_regs_struct."""
+
+    address: int
+    name: str
+    length: int
+    changes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksumEvent(Event):
+    """Checksums of the registers and all writable memory of `process` before the next event: `ranges` are
+    (start, end, sparse, page sums)."""
+
+    process: int
+    registers: bytes
+    ranges: tuple[tuple[int, int, bool, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndEvent(Event):
+    """The recording is complete. `status` is the wait status of the first process."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteEvent(Event):
+    """Something the user should know: what could not be recorded exactly."""
+
+    text: str
+
+
+def decode(number: int, time: int, wire: Any) -> Event:
+    """Makes an event of its stored form. `time` is that of the event before it.
+
+    Raises TraceError on anything that is not an event.
+    """
+    try:
+        kind, task, delta, *items = wire
+        if not (isinstance(task, int) and isinstance(delta, int)):
+            raise TypeError("task and time are integers")
+        head = (number, task, time + delta)
+        return _DECODERS[kind](head, items)
+    except (TypeError, ValueError, KeyError, IndexError, RecursionError) as error:
+        raise TraceError(f"event {number} of the trace is malformed ({error}): the trace is damaged") from None
+
+
+Head = tuple[int, int, int]
+
+
+def _typed(items: Sequence[Any], *types: type) -> Sequence[Any]:
+    if len(items) < len(types):
+        raise ValueError("too few items")
+    for item, kind in zip(items, types, strict=False):
+        if not isinstance(item, kind):
+            raise TypeError(f"{kind.__name__} expected")
+    return items
+
+
+def _pairs(flat: Sequence[Any]) -> list[tuple[int, Any]]:
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    for address, content in pairs:
+        if not isinstance(address, int) or not isinstance(content, (bytes, list)):
+            raise TypeError("memory is (address, content)")
+    return pairs
+
+
+def _memory(flat: Sequence[Any]) -> Memory:
+    return tuple((address, content) for address, content in _pairs(flat) if isinstance(content, bytes))
+
+
+def piece_from_wire(wire: Sequence[Any]) -> FilePiece:
+    """A stored FilePiece; raises TypeError or ValueError."""
+    return FilePiece(*_typed(wire, str, int, int, str, int)[:5])
+
+
+def _syscall(head: Head, items: Sequence[Any]) -> Event:
+    nr, result, site, args, inputs, outputs = _typed(items, int, int, int, list, list, list)[:6]
+    pieces = tuple((a, piece_from_wire(c)) for a, c in _pairs(outputs) if not isinstance(c, bytes))
+    stream = items[6] if len(items) > 6 else 0
+    if len(args) > 6 or not all(isinstance(a, int) for a in args):
+        raise ValueError("a call has at most six arguments")
+    return SyscallEvent(
+        *head, nr, tuple(args), result, site, _memory(inputs), _memory(outputs), pieces, int(stream)
+    )
+
+
+def _signal(head: Head, items: Sequence[Any]) -> Event:
+    return SignalEvent(*head, *_typed(items, int, int, bytes, bytes, bytes, int, bytes)[:7])
+
+
+def _exit(head: Head, items: Sequence[Any]) -> Event:
+    status, arrived, outputs = _typed(items, int, int, list)[:3]
+    return ExitEvent(*head, status, bool(arrived), _memory(outputs))
+
+
+def _instruction(head: Head, items: Sequence[Any]) -> Event:
+    address, name, length, changes = _typed(items, int, str, int, list)[:4]
+    return InstructionEvent(
+        *head, address, name, length, tuple(zip(changes[::2], changes[1::2], strict=True))
+    )
+
+
+def _checksum(head: Head, items: Sequence[Any]) -> Event:
+    process, _, registers, ranges = _typed(items, int, int, bytes, list)[:4]
+    return ChecksumEvent(
+        *head, process, registers, tuple((s, e, bool(p), c) for s, e, p, c in (_range(r) for r in ranges))
+    )
+
+
+def _range(wire: Sequence[Any]) -> Sequence[Any]:
+    return _typed(wire, int, int, int, bytes)[:4]
+
+
+def _start(head: Head, items: Sequence[Any]) -> Event:
+    outputs, registers = _typed(items, list, bytes)[:2]
+    return StartEvent(*head, _memory(outputs), registers)
+
+
+_DECODERS = {
+    EventKind.SYSCALL: _syscall,
+    EventKind.EXEC: lambda head, items: ExecEvent(*head, *_typed(items, dict)[:1]),
+    EventKind.SIGNAL: _signal,
+    EventKind.SPAWN: lambda head, items: SpawnEvent(*head, *_typed(items, int, int, int)[:3]),
+    EventKind.START: _start,
+    EventKind.EXIT: _exit,
+    EventKind.INSTRUCTION: _instruction,
+    EventKind.CHECKSUM: _checksum,
+    EventKind.END: lambda head, items: EndEvent(*head, *_typed(items, int)[:1]),
+    EventKind.NOTE: lambda head, items: NoteEvent(*head, *_typed(items, str)[:1]),
+}

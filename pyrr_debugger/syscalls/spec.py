@@ -72,6 +72,10 @@ class Kind(Enum):
     POINTEE64 = 10  # as POINTEE with a 64-bit size
     IOCTL = 11  # by the size and direction encoded in args[1], conservative where there is none
     CONSERVATIVE = 12  # unknown: whatever changed in a window of `unit` bytes at args[arg]
+    RESULT_UP_TO = 13  # min(result, args[count]) * unit bytes: calls that answer the size they would have needed
+    MSGBUF = 14  # System V message: 8 bytes of type, then `result` (out) or args[count] (in) bytes
+    PAGES = 15  # `unit` bytes for each page of args[count] bytes, rounded up (mincore)
+    INDIRECT = 16  # CONSERVATIVE at the pointer that lies `count` bytes into the memory at args[arg]
 
 
 class When(Enum):
@@ -84,7 +88,12 @@ class When(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A piece of memory which the kernel reads (in) or writes (out). A NULL pointer transfers nothing."""
+    """A piece of memory which the kernel reads (in) or writes (out). A NULL pointer transfers nothing.
+
+    Many rows list more than the kernel wrote this time (`select` leaves its sets alone on error, `wait4`
+    its status when no child is ready): an out transfer is clipped to the memory that is mapped, and memory that
+    was not written is read back as it was, which replay may write again without harm.
+    """
 
     arg: int
     kind: Kind
@@ -99,7 +108,10 @@ class Row:
 
     `args` lists the arguments as "type name" pairs; the types are those of `pyrr_debugger.syscalls.format`,
     which print them. For a command, `args` are all the arguments of the call.
+    A type ending in brackets is an array or a buffer with its length: `pollfd[nfds]`, `bytes[result]`,
+    `sockaddr[*addrlen]`; see `pyrr_debugger.syscalls.notation`, in which rows are written.
     `blocks` says that the call may sleep until something outside the task happens.
+    The row of a multiplexed call itself says what is assumed of a command that has no row.
     `source` names the man page where that is not NAME(2).
     """
 
@@ -115,6 +127,20 @@ class Row:
     result: str = "int"
     selector: int | None = None
     """Which argument selects a command row (ioctl 1, fcntl 1, prctl 0, ...); None for a plain call."""
+    selector_mask: int = 0xFFFFFFFF
+    """The bits of that argument which name the command (`futex`: 0x7f, without its flags)."""
+    selector_high: int | None = None
+    """Which argument makes the upper 32 bits of the command number: `getsockopt` and `setsockopt` number their
+    commands level << 32 | option."""
     commands: tuple[Row, ...] = field(default=())
     """The command rows of a multiplexed call; their `number` is the value of the selecting argument."""
     source: str = ""
+
+    def command(self, args: tuple[int, ...]) -> int | None:
+        """The command number that `args` select, or None for a plain call."""
+        if self.selector is None or self.selector >= len(args):
+            return None
+        number = args[self.selector] & self.selector_mask
+        if self.selector_high is not None:
+            number |= (args[self.selector_high] & 0xFFFFFFFF) << 32
+        return number

@@ -1,0 +1,136 @@
+"""What recording and replaying cost, as ratios to the bare program: python bench/run.py [--runs N]
+
+Each workload runs bare, under strace (if there is one), recorded and replayed; the runs take turns so that
+a slow moment of the machine hits all alike, and the table shows medians. It judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+PYRR = str(Path(sys.executable).parent / "pyrr")
+WORKLOADS = {
+    "200k system calls": [sys.executable, str(HERE / "syscalls.py")],
+    "computation": [sys.executable, str(HERE / "compute.py")],
+    "start-up": [sys.executable, "-c", "pass"],
+}
+WAYS = ("native", "strace", "record", "replay")
+
+
+def command(way: str, program: list[str], trace: Path) -> list[str]:
+    if way == "strace":
+        return ["strace", "-f", "-o", "/dev/null", *program]
+    if way == "record":
+        return [PYRR, "record", "-q", "-o", str(trace), *program]
+    if way == "replay":
+        return [PYRR, "replay", str(trace)]
+    return program
+
+
+def run(arguments: list[str], timeout: float) -> float | str:
+    """The seconds it took, or what went wrong."""
+    start = time.perf_counter()
+    try:
+        child = subprocess.Popen(
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # so that the traced program can be killed along with its tracer
+        )
+    except OSError as error:
+        return str(error)
+    try:
+        errors = child.communicate(timeout=timeout)[1]
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.communicate()
+        return f"over {timeout:g} s"
+    if child.returncode:
+        return f"status {child.returncode}: {errors.decode(errors='replace').strip().rpartition(chr(10))[2]}"
+    return time.perf_counter() - start
+
+
+def remove(trace: Path) -> None:
+    if trace.is_dir():
+        shutil.rmtree(trace)
+    else:
+        trace.unlink(missing_ok=True)
+
+
+def size(trace: Path) -> int:
+    """In bytes, of a trace that is a file or a directory."""
+    return sum(path.stat().st_size for path in (trace, *trace.rglob("*")) if path.is_file())
+
+
+def bytes_per_event(trace: Path, timeout: float) -> str:
+    try:
+        info = subprocess.run(
+            [PYRR, "info", "--json", str(trace)], capture_output=True, timeout=timeout, check=True
+        )
+        events = int(json.loads(info.stdout)["events"])
+        return f"{size(trace) / events:.1f} ({events:,} events)"
+    except (OSError, subprocess.SubprocessError, ValueError, LookupError, TypeError, ZeroDivisionError):
+        return "-"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5, help="runs of each kind (default 5)")
+    parser.add_argument("--timeout", type=float, default=300, help="seconds for each child (default 300)")
+    options = parser.parse_args()
+    ways = [way for way in WAYS if way != "strace" or shutil.which("strace")]
+    table = Table(title=f"Ratios to native, medians of {options.runs} interleaved runs")
+    table.add_column("workload")
+    for heading in (*ways, "bytes/event"):
+        table.add_column(heading, justify="right")
+    failures = []
+    with tempfile.TemporaryDirectory() as directory:
+        trace = Path(directory, "trace")
+        for workload, program in WORKLOADS.items():
+            times: dict[str, list[float]] = {way: [] for way in ways}
+            failed: dict[str, str] = {}
+            for _ in range(options.runs):
+                for way in ways:
+                    if way in failed:
+                        continue
+                    if way == "record":
+                        remove(trace)
+                    result = run(command(way, program, trace), options.timeout)
+                    if isinstance(result, str):
+                        failed[way] = result
+                    else:
+                        times[way].append(result)
+            failures += [f"{workload}, {way}: {reason}" for way, reason in failed.items()]
+            medians = {way: statistics.median(times[way]) for way in ways if times[way] and way not in failed}
+            cells = [
+                "failed" if way not in medians
+                else f"{medians[way] * 1000:.0f} ms" if way == "native"
+                else f"{medians[way] / medians['native']:.2f}" if "native" in medians
+                else "-"
+                for way in ways
+            ]  # fmt: skip
+            table.add_row(workload, *cells, bytes_per_event(trace, options.timeout))
+            remove(trace)
+    console = Console()
+    console.print(table)
+    for failure in failures:
+        console.print(failure, markup=False, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+#define _GNU_SOURCE
+#include "checksum.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tracee.h"
+
+enum { BATCH_PAGES = 256, WORDS = PAGE_BYTES / 8 };
+
+_Static_assert(sizeof(struct page_sum) == 32, "pyrr_debugger.checksum reads four 64-bit words");
+
+static bool sum_page(const uint64_t *words, struct page_sum *result)
+{
+    /* Multiplicative mixing in four lanes; the multipliers are odd numbers with no structure (digits of pi). */
+    uint64_t lanes[4] = {0x243f6a8885a308d3u, 0x13198a2e03707345u, 0xa4093822299f31d1u, 0x082efa98ec4e6c89u};
+    uint64_t any = 0, sum = 0, weighted = 0;
+    for (unsigned i = 0; i < WORDS; i += 4)
+        for (unsigned lane = 0; lane < 4; lane++) {
+            uint64_t word = words[i + lane];
+            any |= word;
+            sum += word;
+            weighted += word * (i + lane + 1);
+            lanes[lane] = (lanes[lane] ^ word) * 0x9e3779b97f4a7c15u;
+            lanes[lane] ^= lanes[lane] >> 29;
+        }
+    uint64_t hash = 0;
+    for (unsigned lane = 0; lane < 4; lane++) hash = (hash ^ lanes[lane]) * 0xbf58476d1ce4e5b9u, hash ^= hash >> 32;
+    result->hash = hash;
+    result->sum = sum;
+    result->weighted = weighted;
+    return any != 0;
+}
+
+bool checksum_range(pid_t pid, uint64_t start, uint64_t end, bool sparse, struct buffer *sums)
+{
+    int pagemap = -1;
+    if (sparse) {
+        char path[32];
+        snprintf(path, sizeof path, "/proc/%d/pagemap", pid);
+        pagemap = open(path, O_RDONLY | O_CLOEXEC);
+    }
+    uint8_t *pages = aligned_alloc(PAGE_BYTES, BATCH_PAGES * PAGE_BYTES);
+    bool complete = pages != NULL;
+    while (complete && start < end) {
+        size_t count = (end - start) / PAGE_BYTES;
+        if (count > BATCH_PAGES) count = BATCH_PAGES;
+        uint64_t entries[BATCH_PAGES];
+        bool known = pagemap >= 0 && pread(pagemap, entries, count * 8, (off_t)(start / PAGE_BYTES * 8)) == (ssize_t)(count * 8);
+        /* Bits 63 and 62: present, swapped (Documentation/admin-guide/mm/pagemap.rst). */
+        bool touched = !known;
+        for (size_t i = 0; known && i < count; i++) touched |= (entries[i] >> 62) != 0;
+        if (touched) {
+            if (tracee_read(pid, start, pages, count * PAGE_BYTES) != count * PAGE_BYTES) complete = false;
+            for (size_t i = 0; complete && i < count; i++) {
+                struct page_sum sum = {.address = start + i * PAGE_BYTES};
+                if (sum_page((const uint64_t *)(const void *)(pages + i * PAGE_BYTES), &sum))
+                    buffer_append(sums, &sum, sizeof sum);
+            }
+        }
+        start += count * PAGE_BYTES;
+    }
+    free(pages);
+    if (pagemap >= 0) close(pagemap);
+    return complete;
+}

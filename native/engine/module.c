@@ -1,0 +1,578 @@
+/* The Python face of the engine: `pyrr_debugger._engine`. Thin: it converts values, and lets go of the GIL while the
+   loops run. */
+#define _GNU_SOURCE
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <cpuid.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "checksum.h"
+#include "events.h"
+#include "recorder.h"
+#include "replayer.h"
+#include "transfer.h"
+#include "../stub/gate.h"
+
+static PyObject *os_error(int error)
+{
+    errno = error;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *bytes_of(const void *data, size_t size) { return PyBytes_FromStringAndSize(data, (Py_ssize_t)size); }
+
+static PyObject *arguments_of(const uint64_t arguments[6])
+{
+    return Py_BuildValue("(KKKKKK)", arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
+/* --- memory and registers of any traced task --- */
+
+static PyObject *module_read(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid;
+    unsigned long long address;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "iKn", &pid, &address, &size)) return NULL;
+    if (size < 0) return PyErr_Format(PyExc_ValueError, "negative size");
+    PyObject *data = PyBytes_FromStringAndSize(NULL, size);
+    if (!data) return NULL;
+    size_t got = tracee_read(pid, address, PyBytes_AS_STRING(data), (size_t)size);
+    if (got != (size_t)size && _PyBytes_Resize(&data, (Py_ssize_t)got)) return NULL;
+    return data;
+}
+
+static PyObject *module_write(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid;
+    unsigned long long address;
+    Py_buffer data;
+    if (!PyArg_ParseTuple(args, "iKy*", &pid, &address, &data)) return NULL;
+    bool written = tracee_write(pid, address, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    if (!written) return os_error(EFAULT);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_registers(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    struct user_regs_struct registers;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (tracee_get_registers(tid, &registers)) return os_error(errno);
+    return bytes_of(&registers, sizeof registers);
+}
+
+static PyObject *module_set_registers(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    Py_buffer registers, xstate;
+    if (!PyArg_ParseTuple(args, "iy*y*", &tid, &registers, &xstate)) return NULL;
+    int error = 0;
+    if (registers.len != sizeof(struct user_regs_struct)) error = EINVAL;
+    else if (xstate.len && tracee_set_xstate(tid, xstate.buf, (size_t)xstate.len)) error = errno;
+    else if (tracee_set_registers(tid, registers.buf)) error = errno;
+    PyBuffer_Release(&registers);
+    PyBuffer_Release(&xstate);
+    if (error) return os_error(error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_xstate(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    static uint8_t area[XSTATE_BYTES];
+    size_t size = sizeof area;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (tracee_get_xstate(tid, area, &size)) return os_error(errno);
+    return bytes_of(area, size);
+}
+
+static PyObject *module_checksum(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid, sparse;
+    unsigned long long start, end;
+    if (!PyArg_ParseTuple(args, "iKKp", &pid, &start, &end, &sparse)) return NULL;
+    struct buffer sums = {0};
+    bool complete;
+    Py_BEGIN_ALLOW_THREADS;
+    complete = checksum_range(pid, start, end, sparse != 0, &sums) && !sums.failed;
+    Py_END_ALLOW_THREADS;
+    PyObject *result = complete ? bytes_of(sums.data, sums.size) : os_error(EFAULT);
+    buffer_free(&sums);
+    return result;
+}
+
+static PyObject *module_cpuid(PyObject *self, PyObject *args)
+{
+    (void)self;
+    unsigned leaf, subleaf, a, b, c, d;
+    if (!PyArg_ParseTuple(args, "II", &leaf, &subleaf)) return NULL;
+    __cpuid_count(leaf, subleaf, a, b, c, d);
+    return Py_BuildValue("(IIII)", a, b, c, d);
+}
+
+static PyObject *module_xgetbv(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return PyLong_FromUnsignedLongLong((uint64_t)high << 32 | low);
+}
+
+/* --- Recorder --- */
+
+typedef struct {
+    PyObject_HEAD
+    struct recorder state;
+} Recorder;
+
+static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    if (!PyArg_ParseTuple(args, "") || (keywords && PyDict_GET_SIZE(keywords))) return -1;
+    recorder_initialise(&((Recorder *)self)->state);
+    return 0;
+}
+
+static void Recorder_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    recorder_free(&((Recorder *)self)->state);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+/* A NULL-terminated array of pointers into a list of bytes objects. */
+static char **vector_of(PyObject *list)
+{
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    char **vector = calloc((size_t)count + 1, sizeof *vector);
+    if (!vector) return NULL;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!(vector[i] = PyBytes_AsString(PyList_GET_ITEM(list, i)))) {
+            free(vector);
+            return NULL;
+        }
+    return vector;
+}
+
+static PyObject *Recorder_spawn(PyObject *self, PyObject *args)
+{
+    const char *path;
+    PyObject *argv, *envp;
+    if (!PyArg_ParseTuple(args, "yO!O!", &path, &PyList_Type, &argv, &PyList_Type, &envp)) return NULL;
+    char **arguments = vector_of(argv), **environment = vector_of(envp);
+    int pid = -ENOMEM;
+    if (arguments && environment) pid = recorder_spawn(&((Recorder *)self)->state, path, arguments, environment);
+    free(arguments);
+    free(environment);
+    if (PyErr_Occurred()) return NULL;
+    return pid < 0 ? os_error(-pid) : PyLong_FromLong(pid);
+}
+
+static PyObject *Recorder_run(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct recorder *state = &((Recorder *)self)->state;
+    enum request request;
+    int error;
+    do {
+        Py_BEGIN_ALLOW_THREADS;
+        request = recorder_run(state);
+        error = errno;
+        Py_END_ALLOW_THREADS;
+        if (request == REQUEST_INTERRUPTED && PyErr_CheckSignals()) return NULL;
+    } while (request == REQUEST_INTERRUPTED && !state->events.size);
+    struct task *subject = state->subject;
+    switch (request) {
+    case REQUEST_EXEC: return Py_BuildValue("(sii)", "exec", subject->tid, subject->group->pid);
+    case REQUEST_MAP:
+    case REQUEST_WRITTEN:
+        return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : "written", subject->tid, subject->group->pid,
+                             (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
+    case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->tid, subject->group->pid);
+    case REQUEST_EXITING:
+        return Py_BuildValue("(siiIii)", "exiting", subject->tid, subject->group->pid, subject->group->tasks, state->exit_status,
+                             (int)(subject->in_call || subject->fatal_fault));
+    case REQUEST_FLUSH:
+    case REQUEST_INTERRUPTED: return Py_BuildValue("(s)", "flush");
+    case REQUEST_DONE: return Py_BuildValue("(s)", "done");
+    default: return os_error(error);
+    }
+}
+
+static PyObject *Recorder_take(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct recorder *state = &((Recorder *)self)->state;
+    PyObject *data = bytes_of(state->events.data, state->events.size);
+    PyObject *result = Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,
+                                     (unsigned long long)(state->event_count - state->flushed_count), data);
+    if (!result) return NULL;
+    state->events.size = 0;
+    state->flushed_count = state->event_count;
+    clock_gettime(CLOCK_MONOTONIC, &state->last_flush);
+    return result;
+}
+
+static PyObject *Recorder_emit(PyObject *self, PyObject *args)
+{
+    int kind, task;
+    Py_ssize_t items;
+    Py_buffer payload;
+    if (!PyArg_ParseTuple(args, "iiny*", &kind, &task, &items, &payload)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    recorder_begin_event(state, (unsigned)kind, task, (size_t)items);
+    buffer_append(&state->events, payload.buf, (size_t)payload.len);
+    PyBuffer_Release(&payload);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_complete(PyObject *self, PyObject *args)
+{
+    Py_buffer outputs;
+    Py_ssize_t pairs;
+    if (!PyArg_ParseTuple(args, "ny*", &pairs, &outputs)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    state->extra.size = 0;
+    state->extra_pairs = (size_t)pairs;
+    buffer_append(&state->extra, outputs.buf, (size_t)outputs.len);
+    PyBuffer_Release(&outputs);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_inputs(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct task *subject = ((Recorder *)self)->state.subject;
+    if (!subject) return bytes_of("", 0);
+    struct buffer whole = {0};
+    wire_array(&whole, 2 * subject->input_pairs);
+    buffer_append(&whole, subject->inputs.data, subject->inputs.size);
+    PyObject *result = whole.failed ? PyErr_NoMemory() : bytes_of(whole.data, whole.size);
+    buffer_free(&whole);
+    return result;
+}
+
+static PyObject *Recorder_patch(PyObject *self, PyObject *args)
+{
+    int tid;
+    unsigned long long address;
+    const char *original;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "iKy#", &tid, &address, &original, &size)) return NULL;
+    struct task *task = recorder_find(&((Recorder *)self)->state, tid);
+    if (!task || size > (Py_ssize_t)sizeof task->group->patches[0].original) return os_error(EINVAL);
+    if (task->group->patch_count == MAX_PATCHES) return os_error(ENOSPC);
+    struct patch *patch = &task->group->patches[task->group->patch_count++];
+    patch->address = address;
+    memcpy(patch->original, original, (size_t)size);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_detach(PyObject *self, PyObject *args)
+{
+    (void)args;
+    recorder_detach(&((Recorder *)self)->state);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_get_events(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(((Recorder *)self)->state.event_count);
+}
+
+static PyObject *Recorder_get_every(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(((Recorder *)self)->state.checksum_every);
+}
+
+static int Recorder_set_every(PyObject *self, PyObject *value, void *closure)
+{
+    (void)closure;
+    struct recorder *state = &((Recorder *)self)->state;
+    unsigned long long every = value ? PyLong_AsUnsignedLongLong(value) : 0;
+    if (PyErr_Occurred()) return -1;
+    state->checksum_every = state->next_checksum = every;
+    return 0;
+}
+
+static PyObject *Recorder_watch(PyObject *self, PyObject *args)
+{
+    unsigned long long device, inode;
+    if (!PyArg_ParseTuple(args, "KK", &device, &inode)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    struct file_identity *watched = realloc(state->watched, (state->watched_count + 1) * sizeof *watched);
+    if (!watched) return PyErr_NoMemory();
+    state->watched = watched;
+    watched[state->watched_count++] = (struct file_identity){device, inode};
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef Recorder_methods[] = {
+    {"spawn", Recorder_spawn, METH_VARARGS, "spawn(path, argv, envp) -> pid: start a program, seized."},
+    {"run", Recorder_run, METH_NOARGS, "run() -> request: record until policy is needed."},
+    {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data): the events since the last time."},
+    {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items, payload): append an event of policy."},
+    {"complete", Recorder_complete, METH_VARARGS, "complete(pairs, outputs): add outputs to the pending call."},
+    {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
+    {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
+    {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
+    {"detach", Recorder_detach, METH_NOARGS, "detach(): let every task go on unrecorded."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef Recorder_attributes[] = {
+    {"events", Recorder_get_events, NULL, "Events so far.", NULL},
+    {"checksum_every", Recorder_get_every, Recorder_set_every, "Events between two checksums; 0: only at exits.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot Recorder_slots[] = {
+    {Py_tp_init, (void *)Recorder_init},
+    {Py_tp_dealloc, (void *)Recorder_dealloc},
+    {Py_tp_methods, Recorder_methods},
+    {Py_tp_getset, Recorder_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec Recorder_spec = {"pyrr_debugger._engine.Recorder", sizeof(Recorder), 0, Py_TPFLAGS_DEFAULT, Recorder_slots};
+
+/* --- Replayer --- */
+
+typedef struct {
+    PyObject_HEAD
+    struct replayer state;
+} Replayer;
+
+static int Replayer_init(PyObject *self, PyObject *args, PyObject *keywords)
+{
+    struct replayer *state = &((Replayer *)self)->state;
+    memset(state, 0, sizeof *state);
+    state->streams[0] = -1;
+    if (!PyArg_ParseTuple(args, "ii", &state->streams[1], &state->streams[2]) || (keywords && PyDict_GET_SIZE(keywords))) return -1;
+    return 0;
+}
+
+static void Replayer_dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    replayer_free(&((Replayer *)self)->state);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *Replayer_start(PyObject *self, PyObject *args)
+{
+    int task;
+    const char *stub;
+    if (!PyArg_ParseTuple(args, "iy", &task, &stub)) return NULL;
+    int real = replayer_start(&((Replayer *)self)->state, task, stub);
+    return real < 0 ? os_error(-real) : PyLong_FromLong(real);
+}
+
+static PyObject *Replayer_spawn(PyObject *self, PyObject *args)
+{
+    int parent, task;
+    unsigned long long flags;
+    if (!PyArg_ParseTuple(args, "iiK", &parent, &task, &flags)) return NULL;
+    int real = replayer_spawn(&((Replayer *)self)->state, parent, task, flags);
+    return real < 0 ? os_error(-real) : PyLong_FromLong(real);
+}
+
+static struct actor *actor_of(PyObject *self, int task)
+{
+    struct actor *actor = replayer_find(&((Replayer *)self)->state, task);
+    if (!actor) os_error(ESRCH);
+    return actor;
+}
+
+static PyObject *Replayer_inject(PyObject *self, PyObject *args)
+{
+    int task;
+    unsigned long long number, a[6] = {0};
+    if (!PyArg_ParseTuple(args, "iK|KKKKKK", &task, &number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5])) return NULL;
+    struct actor *actor = actor_of(self, task);
+    if (!actor) return NULL;
+    uint64_t arguments[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+    return PyLong_FromLongLong(replayer_inject(&((Replayer *)self)->state, actor, number, arguments));
+}
+
+static PyObject *Replayer_load(PyObject *self, PyObject *args)
+{
+    unsigned long long first, count;
+    Py_buffer data;
+    if (!PyArg_ParseTuple(args, "KKy*", &first, &count, &data)) return NULL;
+    struct replayer *state = &((Replayer *)self)->state;
+    state->chunk.size = 0;
+    buffer_append(&state->chunk, data.buf, (size_t)data.len);
+    PyBuffer_Release(&data);
+    if (state->chunk.failed) return PyErr_NoMemory();
+    state->cursor = (struct cursor){state->chunk.data, state->chunk.data + state->chunk.size, false};
+    state->position = first;
+    state->chunk_end = first + count;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_run(PyObject *self, PyObject *args)
+{
+    unsigned long long until;
+    if (!PyArg_ParseTuple(args, "K", &until)) return NULL;
+    struct replayer *state = &((Replayer *)self)->state;
+    enum outcome outcome;
+    int error;
+    Py_BEGIN_ALLOW_THREADS;
+    outcome = replayer_run(state, until);
+    error = errno;
+    Py_END_ALLOW_THREADS;
+    switch (outcome) {
+    case OUTCOME_POSITION: return Py_BuildValue("(ss)", "position", "");
+    case OUTCOME_CHUNK: return Py_BuildValue("(ss)", "chunk", "");
+    case OUTCOME_POLICY: return Py_BuildValue("(ss)", "policy", "");
+    case OUTCOME_DIVERGENCE: return Py_BuildValue("(ss)", "divergence", state->reason);
+    default: return os_error(error);
+    }
+}
+
+static PyObject *Replayer_advance(PyObject *self, PyObject *args)
+{
+    int due;
+    if (!PyArg_ParseTuple(args, "i", &due)) return NULL;
+    replayer_advance(&((Replayer *)self)->state, due ? replayer_find(&((Replayer *)self)->state, due) : NULL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_answer(PyObject *self, PyObject *args)
+{
+    int task;
+    long long result;
+    if (!PyArg_ParseTuple(args, "iL", &task, &result)) return NULL;
+    struct actor *actor = actor_of(self, task);
+    if (!actor) return NULL;
+    if (!replayer_answer(&((Replayer *)self)->state, actor, result)) return os_error(errno);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_forget(PyObject *self, PyObject *args)
+{
+    int task;
+    if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
+    replayer_forget(&((Replayer *)self)->state, task);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_actor(PyObject *self, PyObject *args)
+{
+    static const char *const stops[] = {"none", "call", "fault", "dead"};
+    int task;
+    if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
+    struct actor *actor = actor_of(self, task);
+    return actor ? Py_BuildValue("(isi)", actor->real, stops[actor->stop], actor->signal) : NULL;
+}
+
+static PyObject *Replayer_watch(PyObject *self, PyObject *args)
+{
+    struct replayer *state = &((Replayer *)self)->state;
+    struct range range;
+    unsigned long long start, end;
+    if (!PyArg_ParseTuple(args, "KK", &start, &end)) return NULL;
+    range.start = start;
+    range.end = end;
+    struct range *files = realloc(state->files, (state->file_count + 1) * sizeof *files);
+    if (!files) return PyErr_NoMemory();
+    state->files = files;
+    files[state->file_count++] = range;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_get_position(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromUnsignedLongLong(((Replayer *)self)->state.position);
+}
+
+static PyMethodDef Replayer_methods[] = {
+    {"start", Replayer_start, METH_VARARGS, "start(task, stub) -> pid: an empty process for a recorded task."},
+    {"spawn", Replayer_spawn, METH_VARARGS, "spawn(parent, task, flags) -> pid: clone for a recorded task."},
+    {"inject", Replayer_inject, METH_VARARGS, "inject(task, number, *arguments) -> result: a call through the gate."},
+    {"load", Replayer_load, METH_VARARGS, "load(first, count, data): the next chunk of events."},
+    {"run", Replayer_run, METH_VARARGS, "run(until) -> (outcome, reason)."},
+    {"advance", Replayer_advance, METH_VARARGS, "advance(due): policy has consumed the event; `due` runs on."},
+    {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
+    {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
+    {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal)."},
+    {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef Replayer_attributes[] = {
+    {"position", Replayer_get_position, NULL, "Number of the next event.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot Replayer_slots[] = {
+    {Py_tp_init, (void *)Replayer_init},
+    {Py_tp_dealloc, (void *)Replayer_dealloc},
+    {Py_tp_methods, Replayer_methods},
+    {Py_tp_getset, Replayer_attributes},
+    {0, NULL},
+};
+
+static PyType_Spec Replayer_spec = {"pyrr_debugger._engine.Replayer", sizeof(Replayer), 0, Py_TPFLAGS_DEFAULT, Replayer_slots};
+
+static PyMethodDef module_methods[] = {
+    {"read", module_read, METH_VARARGS, "read(pid, address, size) -> bytes, shorter where memory ends."},
+    {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
+    {"registers", module_registers, METH_VARARGS, "registers(tid) -> bytes of struct user_regs_struct."},
+    {"set_registers", module_set_registers, METH_VARARGS, "set_registers(tid, registers, xstate)."},
+    {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
+    {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
+    {"cpuid", module_cpuid, METH_VARARGS, "cpuid(leaf, subleaf) -> (eax, ebx, ecx, edx)."},
+    {"xgetbv", module_xgetbv, METH_NOARGS, "xgetbv() -> XCR0."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    if (!type) return -1;
+    int failed = PyModule_AddObjectRef(module, name, type);
+    Py_DECREF(type);
+    return failed;
+}
+
+static int module_execute(PyObject *module)
+{
+    if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START);
+    if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
+    Py_DECREF(kinds);
+    PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);
+    if (!gate || PyModule_AddObjectRef(module, "GATE_PAGE", gate)) return -1;
+    Py_DECREF(gate);
+    return PyModule_AddIntConstant(module, "GATE_BYTES", GATE_BYTES);
+}
+
+static PyModuleDef_Slot module_slots[] = {{Py_mod_exec, (void *)module_execute}, {0, NULL}};
+
+static struct PyModuleDef module_definition = {
+    PyModuleDef_HEAD_INIT, "_engine", "Record and replay loops over ptrace.", 0, module_methods, module_slots, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC PyInit__engine(void);
+PyMODINIT_FUNC PyInit__engine(void) { return PyModuleDef_Init(&module_definition); }

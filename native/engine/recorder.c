@@ -1,0 +1,896 @@
+#define _GNU_SOURCE
+#include "recorder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "events.h"
+#include "instruction.h"
+#include "transfer.h"
+
+enum {
+    FLUSH_BYTES = 1 << 20,
+    FLUSH_NANOSECONDS = 250 * 1000 * 1000,
+    SLICE_NANOSECONDS = 10 * 1000 * 1000,
+    YIELDS = 4,
+    FRAME_LIMIT = 65536,
+};
+
+#define PTRACE_OPTIONS                                                                                              \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
+     PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
+
+/* The kernel's struct sigaction is not libc's: handler, flags, restorer, mask (arch/x86/include/uapi/asm/signal.h). */
+struct kernel_sigaction {
+    uint64_t handler, flags, restorer, mask;
+};
+
+_Static_assert(sizeof(siginfo_t) == 128, "siginfo_t");
+
+static uint64_t nanoseconds(const struct timespec *from, const struct timespec *to)
+{
+    return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
+}
+
+void recorder_initialise(struct recorder *recorder)
+{
+    memset(recorder, 0, sizeof *recorder);
+    clock_gettime(CLOCK_MONOTONIC, &recorder->start);
+    recorder->last_flush = recorder->slice = recorder->start;
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
+    recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
+}
+
+static void remove_task(struct recorder *recorder, struct task *task)
+{
+    for (struct task **link = &recorder->tasks; *link; link = &(*link)->next)
+        if (*link == task) {
+            *link = task->next;
+            break;
+        }
+    if (recorder->current == task) recorder->current = NULL;
+    if (task->group && --task->group->tasks == 0) free(task->group);
+    buffer_free(&task->inputs);
+    free(task);
+}
+
+void recorder_free(struct recorder *recorder)
+{
+    while (recorder->tasks) remove_task(recorder, recorder->tasks);
+    buffer_free(&recorder->events);
+    buffer_free(&recorder->extra);
+    free(recorder->watched);
+}
+
+struct task *recorder_find(struct recorder *recorder, pid_t tid)
+{
+    if (recorder->current && recorder->current->tid == tid) return recorder->current;
+    for (struct task *task = recorder->tasks; task; task = task->next)
+        if (task->tid == tid) return task;
+    return NULL;
+}
+
+/* New tasks stand at the end, so that the list is also the order of turns. */
+static struct task *add_task(struct recorder *recorder, pid_t tid)
+{
+    struct task *task = calloc(1, sizeof *task);
+    if (!task) return NULL;
+    task->tid = tid;
+    struct task **link = &recorder->tasks;
+    while (*link) link = &(*link)->next;
+    *link = task;
+    return task;
+}
+
+static struct group *new_group(pid_t pid, const struct group *like)
+{
+    struct group *group = calloc(1, sizeof *group);
+    if (!group) return NULL;
+    if (like) *group = *like;
+    group->pid = pid;
+    group->tasks = 0;
+    return group;
+}
+
+static void join_group(struct task *task, struct group *group)
+{
+    task->group = group;
+    group->tasks++;
+}
+
+void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t time = nanoseconds(&recorder->start, &now) / 1000;
+    wire_array(&recorder->events, 3 + items);
+    wire_unsigned(&recorder->events, kind);
+    wire_unsigned(&recorder->events, (uint64_t)task);
+    wire_unsigned(&recorder->events, time - recorder->last_time);
+    recorder->last_time = time;
+    recorder->event_count++;
+}
+
+static void child_main(const char *path, char *const argv[], char *const envp[], int gate, int report)
+{
+    char go;
+    if (read(gate, &go, 1) != 1) _exit(127);
+    prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
+    /* CPython starts with these two ignored, and exec would pass that on. */
+    signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
+    execve(path, argv, envp);
+    int error = errno;
+    ssize_t written = write(report, &error, sizeof error);
+    _exit(written == sizeof error ? 127 : 126);
+}
+
+int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[])
+{
+    int gate[2], report[2];
+    if (pipe2(gate, O_CLOEXEC)) return -errno;
+    if (pipe2(report, O_CLOEXEC)) {
+        int error = errno;
+        close(gate[0]), close(gate[1]);
+        return -error;
+    }
+    pid_t pid = fork();
+    if (pid == 0) child_main(path, argv, envp, gate[0], report[1]);
+    int error = pid < 0 ? errno : 0;
+    close(gate[0]);
+    close(report[1]);
+    if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) {
+        error = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, __WALL);
+        pid = -1;
+    }
+    struct task *task = error ? NULL : add_task(recorder, pid);
+    struct group *group = task ? new_group(pid, NULL) : NULL;
+    if (!error && !group) error = ENOMEM;
+    if (!error) {
+        join_group(task, group);
+        group->stream[1] = 1;
+        group->stream[2] = 2;
+        task->started = true;
+        task->state = TASK_RUNNING;
+        recorder->current = task;
+        char go = 1;
+        int status = 0;
+        if (write(gate[1], &go, 1) != 1) error = errno;
+        if (waitpid(pid, &status, __WALL) != pid) error = errno;
+        int reported = 0;
+        if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT && read(report[0], &reported, sizeof reported) == sizeof reported) {
+            ptrace(PTRACE_CONT, pid, 0, 0);
+            waitpid(pid, &status, __WALL);
+            error = reported;
+        } else if (!error && !(WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC)) {
+            error = ECHILD;
+        }
+        if (!error) {
+            task->in_call = true;
+            task->executed = true;
+            task->state = TASK_READY;
+        }
+    }
+    if (error && pid > 0) kill(pid, SIGKILL), waitpid(pid, NULL, __WALL | WNOHANG);
+    close(gate[1]);
+    close(report[0]);
+    return error ? -error : pid;
+}
+
+/* Descriptors of the program that are the recorder's stdout and stderr. */
+
+static void follow_streams(struct group *group, const struct syscall_row *row, const uint64_t arguments[6], int64_t result)
+{
+    uint8_t *stream = group->stream;
+    uint64_t from = arguments[0], to = arguments[1];
+    uint8_t source = from < STREAM_DESCRIPTORS ? stream[from] : 0;
+    switch (row->effect) {
+    case EFFECT_DUP:
+        if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = source;
+        break;
+    case EFFECT_DUP_TO:
+        if (result >= 0 && to < STREAM_DESCRIPTORS) stream[to] = source;
+        break;
+    case EFFECT_CLOSE:
+        if (from < STREAM_DESCRIPTORS) stream[from] = 0;
+        break;
+    case EFFECT_CLOSE_RANGE:
+        /* CLOSE_RANGE_CLOEXEC (4) closes nothing yet. */
+        if (result == 0 && !(arguments[2] & 4))
+            for (uint64_t i = from; i <= to && i < STREAM_DESCRIPTORS; i++) stream[i] = 0;
+        break;
+    default: break;
+    }
+}
+
+/* After exec the descriptors marked close-on-exec are gone; what is left is known by the kernel's open file. */
+static void check_streams(struct group *group)
+{
+    for (unsigned i = 0; i < STREAM_DESCRIPTORS; i++) {
+        char path[48];
+        struct stat ignored;
+        snprintf(path, sizeof path, "/proc/%d/fd/%u", group->pid, i);
+        if (group->stream[i] && lstat(path, &ignored)) group->stream[i] = 0;
+    }
+}
+
+/* Encoding of one system call. */
+
+static void put_outputs(struct recorder *recorder, struct task *task, int64_t result)
+{
+    struct ranges ranges = {0};
+    const struct syscall_row *row = task->row;
+    if (row && task->call != CALL_REFUSED) transfer_outputs(task->tid, row, task->arguments, result, &ranges);
+    struct buffer *events = &recorder->events;
+    wire_array(events, 2 * (ranges.count + recorder->extra_pairs));
+    for (size_t i = 0; i < ranges.count; i++) {
+        size_t size = ranges.item[i].iov_len, mark;
+        uint64_t address = (uintptr_t)ranges.item[i].iov_base;
+        wire_unsigned(events, address);
+        mark = events->size;
+        uint8_t *place = wire_binary_reserve(events, size);
+        if (!place && size) break;
+        size_t got = tracee_read(task->tid, address, place, size);
+        if (got == size) continue;
+        /* Unreadable behind `got`: encode what is there. */
+        uint8_t *copy = got ? malloc(got) : NULL;
+        if (copy) memcpy(copy, place, got);
+        events->size = mark;
+        wire_binary(events, copy, copy ? got : 0);
+        free(copy);
+    }
+    buffer_append(events, recorder->extra.data, recorder->extra.size);
+    recorder->extra.size = recorder->extra_pairs = 0;
+    ranges_free(&ranges);
+}
+
+static unsigned stream_of(const struct task *task, int64_t result)
+{
+    if (!task->row || task->row->effect != EFFECT_WRITE || result <= 0) return 0;
+    uint64_t descriptor = task->arguments[task->row->effect_arg];
+    return descriptor < STREAM_DESCRIPTORS ? task->group->stream[descriptor] : 0;
+}
+
+static void put_call(struct recorder *recorder, struct task *task, int64_t result)
+{
+    unsigned count = task->row ? task->row->argument_count : 6;
+    unsigned stream = stream_of(task, result);
+    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, stream ? 7 : 6);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, task->entry.orig_rax);
+    wire_signed(events, result);
+    wire_unsigned(events, task->entry.rip);
+    wire_array(events, count);
+    for (unsigned i = 0; i < count; i++) wire_unsigned(events, task->arguments[i]);
+    wire_array(events, 2 * task->input_pairs);
+    buffer_append(events, task->inputs.data, task->inputs.size);
+    put_outputs(recorder, task, result);
+    if (stream) wire_unsigned(events, stream);
+    if (task->row) follow_streams(task->group, task->row, task->arguments, result);
+}
+
+/* Entry and exit of a call. */
+
+static bool enter_call(struct recorder *recorder, struct task *task)
+{
+    struct user_regs_struct *entry = &task->entry;
+    if (tracee_get_registers(task->tid, entry)) return false;
+    task->in_call = true;
+    task->at_boundary = false;
+    task->call = CALL_PLAIN;
+    uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
+    memcpy(task->arguments, arguments, sizeof arguments);
+    recorder->site = entry->rip;
+    if (task->held_count) {
+        struct user_regs_struct cancelled = *entry;
+        cancelled.orig_rax = (uint64_t)-1;
+        task->call = CALL_CANCELLED;
+        return tracee_set_registers(task->tid, &cancelled) == 0;
+    }
+    task->row = row_of(entry->orig_rax, arguments);
+    narrow_arguments(task->row, task->arguments);
+    task->inputs.size = task->input_pairs = 0;
+    if (!task->row) return true;
+    task->input_pairs = task->row->in_count ? transfer_inputs(task->tid, task->row, task->arguments, &task->inputs) : 0;
+    struct user_regs_struct changed = *entry;
+    if (task->row->replay == REPLAY_REFUSE) {
+        changed.orig_rax = (uint64_t)-1;
+        task->call = CALL_REFUSED;
+    } else if (entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) {
+        /* The program must not see, nor undo, that it shares one processor with its tracer. */
+        if (entry->orig_rax == SYS_sched_setaffinity) changed.orig_rax = (uint64_t)-1;
+        task->call = CALL_AFFINITY;
+    } else if (entry->orig_rax == SYS_madvise && entry->rdx == MADV_FREE) {
+        /* Pages that are freed lazily keep or lose their contents at the kernel's whim; freed at once is allowed. */
+        changed.rdx = MADV_DONTNEED;
+        task->call = CALL_FREE;
+    } else {
+        return true;
+    }
+    return tracee_set_registers(task->tid, &changed) == 0;
+}
+
+static int64_t answer_affinity(struct recorder *recorder, struct task *task, int64_t result)
+{
+    const uint64_t *arguments = task->arguments;
+    size_t size = arguments[1] < recorder->affinity_bytes ? arguments[1] : recorder->affinity_bytes;
+    if (task->entry.orig_rax == SYS_sched_getaffinity) {
+        if (result > 0) tracee_write(task->tid, arguments[2], &recorder->affinity, size);
+        return result;
+    }
+    cpu_set_t wanted;
+    CPU_ZERO(&wanted);
+    if (tracee_read(task->tid, arguments[2], &wanted, size) != size) return -EFAULT;
+    CPU_AND(&wanted, &wanted, &recorder->affinity);
+    if (!CPU_COUNT(&wanted)) return -EINVAL;
+    recorder->affinity = wanted;
+    return 0;
+}
+
+static void follow_call(struct task *task, int64_t result)
+{
+    const uint64_t *arguments = task->arguments;
+    struct kernel_sigaction action;
+    switch (task->entry.orig_rax) {
+    case SYS_rt_sigaction:
+        if (result == 0 && arguments[0] < SIGNALS && arguments[1] &&
+            tracee_read(task->tid, arguments[1], &action, sizeof action) == sizeof action) {
+            task->group->disposition[arguments[0]] = action.handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action.handler;
+            task->group->once[arguments[0]] = (action.flags & SA_RESETHAND) != 0;
+        }
+        break;
+    case SYS_set_tid_address: task->clear_child_tid = arguments[0]; break;
+    default: break;
+    }
+}
+
+static bool is_watched(const struct recorder *recorder, const struct task *task)
+{
+    char path[48];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->tid, (int)task->arguments[task->row->effect_arg]);
+    if (stat(path, &status)) return false;
+    for (size_t i = 0; i < recorder->watched_count; i++)
+        if (recorder->watched[i].device == status.st_dev && recorder->watched[i].inode == status.st_ino) return true;
+    return false;
+}
+
+/* Whether policy must complete the event. */
+static enum request needs_policy(struct recorder *recorder, const struct task *task, int64_t result)
+{
+    if (result < 0 || !task->row) return REQUEST_NONE;
+    if (task->entry.orig_rax == SYS_mmap && !(task->arguments[3] & MAP_ANONYMOUS)) return REQUEST_MAP;
+    if (task->entry.orig_rax == SYS_shmat) return REQUEST_MAP;
+    bool changes = task->row->effect == EFFECT_WRITE || task->row->effect == EFFECT_TRUNCATE;
+    return changes && recorder->watched_count && is_watched(recorder, task) ? REQUEST_WRITTEN : REQUEST_NONE;
+}
+
+static void put_sigreturn(struct recorder *recorder, struct task *task)
+{
+    static uint8_t area[XSTATE_BYTES];
+    size_t size = sizeof area;
+    struct user_regs_struct registers = task->exit;
+    registers.orig_rax = (uint64_t)-1;
+    if (tracee_get_xstate(task->tid, area, &size)) size = 0;
+    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, 6);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, SYS_rt_sigreturn);
+    wire_signed(events, (int64_t)registers.rax);
+    wire_unsigned(events, task->entry.rip);
+    wire_array(events, 0);
+    wire_array(events, 4);
+    /* Stored as inputs at addresses 0 and 1: the registers and extended state that the call brought back. */
+    wire_unsigned(events, 0);
+    wire_binary(events, &registers, sizeof registers);
+    wire_unsigned(events, 1);
+    wire_binary(events, area, size);
+    wire_array(events, 0);
+}
+
+static enum request leave_call(struct recorder *recorder, struct task *task)
+{
+    if (tracee_get_registers(task->tid, &task->exit)) return REQUEST_NONE;
+    task->in_call = false;
+    task->at_boundary = true;
+    if (task->executed) {
+        task->executed = false;
+        task->group->patch_count = 0;
+        for (unsigned i = 0; i < SIGNALS; i++)
+            if (task->group->disposition[i] == DISPOSITION_HANDLER) task->group->disposition[i] = DISPOSITION_DEFAULT;
+        task->clear_child_tid = 0;
+        check_streams(task->group);
+        recorder->subject = task;
+        return REQUEST_EXEC;
+    }
+    struct user_regs_struct fixed = task->exit;
+    if (task->call == CALL_CANCELLED) {
+        fixed.rip -= SYSCALL_INSTRUCTION_BYTES;
+        fixed.rax = task->entry.orig_rax;
+        fixed.orig_rax = (uint64_t)-1;
+        tracee_set_registers(task->tid, &fixed);
+        task->at_boundary = false;
+        task->injecting = true;
+        task->resume_signal = task->held[0].si_signo;
+        return REQUEST_NONE;
+    }
+    int64_t result = (int64_t)task->exit.rax;
+    if (task->call == CALL_AFFINITY) {
+        result = answer_affinity(recorder, task, result);
+        fixed.rax = (uint64_t)result;
+    } else if (task->call == CALL_FREE) {
+        fixed.rdx = task->entry.rdx;
+    }
+    if (task->call == CALL_AFFINITY || task->call == CALL_FREE) {
+        tracee_set_registers(task->tid, &fixed);
+        task->exit = fixed;
+    }
+    if (task->entry.orig_rax == SYS_rt_sigreturn) {
+        put_sigreturn(recorder, task);
+        return REQUEST_NONE;
+    }
+    follow_call(task, result);
+    enum request request = needs_policy(recorder, task, result);
+    if (request == REQUEST_NONE) {
+        put_call(recorder, task, result);
+    } else {
+        recorder->subject = task;
+        recorder->result = result;
+        recorder->deferred = true;
+    }
+    return request;
+}
+
+/* Signals. */
+
+static bool is_fault(int signal, const siginfo_t *info)
+{
+    return info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGTRAP);
+}
+
+static bool is_harmless_by_default(int signal)
+{
+    return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
+}
+
+static bool stops_by_default(int signal)
+{
+    return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+static void put_instruction(struct recorder *recorder, struct task *task, uint64_t address, const struct instruction *instruction)
+{
+    recorder_begin_event(recorder, EVENT_INSTRUCTION, task->tid, 4);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, address);
+    wire_text(events, instruction->name);
+    wire_unsigned(events, instruction->length);
+    wire_array(events, 2 * instruction->changes);
+    for (unsigned i = 0; i < instruction->changes; i++) {
+        wire_unsigned(events, instruction->index[i]);
+        wire_unsigned(events, instruction->value[i]);
+    }
+}
+
+static bool emulate(struct recorder *recorder, struct task *task, int signal)
+{
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->tid, &registers)) return false;
+    uint8_t code[16];
+    size_t size = tracee_read(task->tid, registers.rip, code, sizeof code);
+    if (signal == SIGILL) {
+        size = 0;
+        for (size_t i = 0; i < task->group->patch_count; i++)
+            if (task->group->patches[i].address == registers.rip) {
+                memcpy(code, task->group->patches[i].original, sizeof code);
+                size = sizeof code;
+            }
+    }
+    struct instruction instruction;
+    if (!instruction_emulate(code, size, &registers, &instruction)) return false;
+    put_instruction(recorder, task, registers.rip, &instruction);
+    if (!instruction_apply(&instruction, &registers)) return false;
+    return tracee_set_registers(task->tid, &registers) == 0;
+}
+
+/* The frame that the kernel has just built: from the stack pointer to the end of the saved extended state. The
+   pointer to that state is 232 bytes into struct rt_sigframe (arch/x86/include/asm/sigframe.h: pretcode 8, ucontext
+   up to uc_mcontext 40, fpstate 184 into struct sigcontext); its own size is at 464 + 4 in the software-reserved
+   bytes (struct _fpx_sw_bytes.extended_size). */
+static uint64_t frame_size(pid_t tid, uint64_t stack)
+{
+    uint64_t state = 0;
+    uint32_t size = 0;
+    if (tracee_read(tid, stack + 232, &state, sizeof state) != sizeof state || state < stack) return 1024;
+    if (tracee_read(tid, state + 468, &size, sizeof size) != sizeof size) size = 512;
+    uint64_t whole = state + size - stack;
+    return whole < FRAME_LIMIT ? whole : FRAME_LIMIT;
+}
+
+static void put_signal(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place)
+{
+    static uint8_t area[XSTATE_BYTES];
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->tid, &registers)) return;
+    size_t size = sizeof area;
+    if (tracee_get_xstate(task->tid, area, &size)) size = 0;
+    recorder_begin_event(recorder, EVENT_SIGNAL, task->tid, 7);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, (uint64_t)info->si_signo);
+    wire_unsigned(events, place);
+    wire_binary(events, info, sizeof *info);
+    registers.orig_rax = (uint64_t)-1;
+    wire_binary(events, &registers, sizeof registers);
+    wire_binary(events, area, size);
+    wire_unsigned(events, registers.rsp);
+    uint64_t frame = frame_size(task->tid, registers.rsp);
+    uint8_t *copy = malloc(frame);
+    size_t got = copy ? tracee_read(task->tid, registers.rsp, copy, frame) : 0;
+    wire_binary(events, copy, got);
+    free(copy);
+}
+
+static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place)
+{
+    int signal = info->si_signo;
+    struct group *group = task->group;
+    if (signal < 0 || signal >= SIGNALS || group->disposition[signal] != DISPOSITION_HANDLER) {
+        bool ignored = signal > 0 && signal < SIGNALS && group->disposition[signal] == DISPOSITION_IGNORE;
+        task->resume_signal = signal;
+        task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && !ignored && !is_harmless_by_default(signal));
+        return;
+    }
+    /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
+    int status;
+    if (ptrace(PTRACE_SINGLESTEP, task->tid, 0, signal) == -1 || waitpid(task->tid, &status, __WALL) != task->tid) return;
+    if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
+        if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
+        put_signal(recorder, task, info, place);
+        tracee_get_registers(task->tid, &task->exit);
+        task->at_boundary = true;
+    } else {
+        task->state = TASK_PENDING;
+        task->status = status;
+    }
+}
+
+static void stop_by_signal(struct recorder *recorder, struct task *task, int signal)
+{
+    siginfo_t info;
+    struct user_regs_struct registers;
+    if (ptrace(PTRACE_GETSIGINFO, task->tid, 0, &info) == -1) return;
+    if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return;
+    if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return;
+    if (task->injecting && signal == task->held[0].si_signo) {
+        task->injecting = false;
+        info = task->held[0];
+        memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+        ptrace(PTRACE_SETSIGINFO, task->tid, 0, &info);
+        deliver(recorder, task, &info, PLACE_AT_ENTRY);
+        return;
+    }
+    if (is_fault(signal, &info)) {
+        deliver(recorder, task, &info, PLACE_FAULT);
+        return;
+    }
+    if (tracee_get_registers(task->tid, &registers)) return;
+    uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
+    bool boundary = task->at_boundary && registers.rip == task->exit.rip && registers.rsp == task->exit.rsp && registers.rcx == task->exit.rcx;
+    bool no_handler = disposition != DISPOSITION_HANDLER;
+    if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT);
+    else task->held[task->held_count++] = info;
+}
+
+/* Tasks. */
+
+static bool spawned(struct recorder *recorder, struct task *parent, int event)
+{
+    unsigned long message = 0;
+    if (ptrace(PTRACE_GETEVENTMSG, parent->tid, 0, &message) == -1) return false;
+    pid_t tid = (pid_t)message;
+    struct task *child = recorder_find(recorder, tid);
+    if (!child) {
+        child = add_task(recorder, tid);
+        if (!child) return false;
+        child->state = TASK_RUNNING;
+    }
+    uint64_t flags = 0;
+    const uint64_t *arguments = parent->arguments;
+    uint64_t child_tid = arguments[3];
+    if (parent->entry.orig_rax == SYS_clone) {
+        flags = arguments[0];
+    } else if (parent->entry.orig_rax == SYS_clone3) {
+        struct clone_args request = {0};
+        size_t size = arguments[1] < sizeof request ? arguments[1] : sizeof request;
+        tracee_read(parent->tid, arguments[0], &request, size);
+        flags = request.flags;
+        child_tid = request.child_tid;
+    } else if (event == PTRACE_EVENT_VFORK) {
+        flags = CLONE_VM | CLONE_VFORK;
+    }
+    struct group *group = flags & CLONE_THREAD ? parent->group : new_group(tid, parent->group);
+    if (!group) return false;
+    join_group(child, group);
+    child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
+    child->set_child_tid = flags & CLONE_CHILD_SETTID ? child_tid : 0;
+    recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);
+    wire_unsigned(&recorder->events, (uint64_t)parent->tid);
+    wire_unsigned(&recorder->events, flags);
+    wire_unsigned(&recorder->events, (uint64_t)group->pid);
+    return true;
+}
+
+static void start(struct recorder *recorder, struct task *task)
+{
+    uint32_t tid = 0;
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->tid, &registers)) return;
+    registers.orig_rax = (uint64_t)-1;
+    task->started = true;
+    bool written = task->set_child_tid && tracee_read(task->tid, task->set_child_tid, &tid, sizeof tid) == sizeof tid;
+    recorder_begin_event(recorder, EVENT_START, task->tid, 2);
+    wire_array(&recorder->events, written ? 2 : 0);
+    if (written) {
+        wire_unsigned(&recorder->events, task->set_child_tid);
+        wire_binary(&recorder->events, &tid, sizeof tid);
+    }
+    wire_binary(&recorder->events, &registers, sizeof registers);
+}
+
+static void finish_exit(struct recorder *recorder)
+{
+    struct task *task = recorder->subject;
+    bool shared = task->group->tasks > 1 && task->clear_child_tid;
+    /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
+    bool arrived = task->in_call || task->fatal_fault;
+    recorder_begin_event(recorder, EVENT_EXIT, task->tid, 3);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, (uint64_t)recorder->exit_status);
+    wire_unsigned(events, arrived);
+    wire_array(events, shared ? 2 : 0);
+    if (shared) {
+        static const uint8_t zero[4];
+        wire_unsigned(events, task->clear_child_tid);
+        wire_binary(events, zero, sizeof zero);
+    }
+    pid_t tid = task->tid;
+    bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
+    ptrace(PTRACE_CONT, tid, 0, 0);
+    if (!leader || alone) {
+        /* Its last writes to shared memory must be over before anybody else runs. */
+        int status;
+        while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
+    } else {
+        /* A leader is reaped only after its last thread. */
+        for (char state = tracee_state(tid); state && state != 'Z'; state = tracee_state(tid)) sched_yield();
+    }
+    remove_task(recorder, task);
+}
+
+static bool group_stopped(int status)
+{
+    int signal = WSTOPSIG(status);
+    return status >> 16 == PTRACE_EVENT_STOP && stops_by_default(signal);
+}
+
+static enum request checksum_due(struct recorder *recorder, struct task *task)
+{
+    if (!recorder->checksum_every || recorder->event_count < recorder->next_checksum || task->call == CALL_CANCELLED) return REQUEST_NONE;
+    recorder->next_checksum = recorder->event_count + recorder->checksum_every;
+    recorder->subject = task;
+    return REQUEST_CHECKSUM;
+}
+
+/* Takes in a stop of `task`; afterwards it is READY, unless it says otherwise. */
+static enum request handle(struct recorder *recorder, struct task *task, int status)
+{
+    task->state = TASK_READY;
+    if (!WIFSTOPPED(status)) {
+        remove_task(recorder, task);
+        return REQUEST_NONE;
+    }
+    int event = status >> 16;
+    if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+        if (!task->in_call) return enter_call(recorder, task) ? checksum_due(recorder, task) : REQUEST_FAILED;
+        return leave_call(recorder, task);
+    }
+    switch (event) {
+    case 0: stop_by_signal(recorder, task, WSTOPSIG(status)); return REQUEST_NONE;
+    case PTRACE_EVENT_EXEC: task->executed = true; return REQUEST_NONE;
+    case PTRACE_EVENT_CLONE:
+    case PTRACE_EVENT_FORK:
+    case PTRACE_EVENT_VFORK: return spawned(recorder, task, event) ? REQUEST_NONE : REQUEST_FAILED;
+    case PTRACE_EVENT_EXIT: {
+        unsigned long message = 0;
+        ptrace(PTRACE_GETEVENTMSG, task->tid, 0, &message);
+        recorder->subject = task;
+        recorder->exit_status = (int)message;
+        recorder->exiting = true;
+        return REQUEST_EXITING;
+    }
+    case PTRACE_EVENT_STOP:
+        if (group_stopped(status)) {
+            ptrace(PTRACE_LISTEN, task->tid, 0, 0);
+            task->state = TASK_BLOCKED;
+        }
+        return REQUEST_NONE;
+    default: return REQUEST_NONE;
+    }
+}
+
+/* Scheduling. */
+
+/* Notes a stop of a task that is not the one waited for. */
+static void note_stop(struct recorder *recorder, pid_t tid, int status)
+{
+    struct task *task = recorder_find(recorder, tid);
+    if (!task) {
+        task = WIFSTOPPED(status) ? add_task(recorder, tid) : NULL;
+        if (!task) return;
+    }
+    if (!WIFSTOPPED(status)) {
+        remove_task(recorder, task);
+        return;
+    }
+    task->state = TASK_PENDING;
+    task->status = status;
+}
+
+/* The next task after `last` in the order of turns that can go on; blocked ones cannot. */
+static struct task *next_turn(struct recorder *recorder, struct task *last)
+{
+    struct task *task = last && last->next ? last->next : recorder->tasks;
+    for (struct task *first = task; task;) {
+        if (task->group && (task->state == TASK_READY || task->state == TASK_PENDING)) return task;
+        task = task->next ? task->next : recorder->tasks;
+        if (task == first) break;
+    }
+    return NULL;
+}
+
+static bool collect(struct recorder *recorder, int flags)
+{
+    int status;
+    pid_t tid = waitpid(-1, &status, __WALL | flags);
+    if (tid > 0) note_stop(recorder, tid, status);
+    return tid > 0;
+}
+
+static bool others_live(const struct recorder *recorder) { return recorder->tasks && recorder->tasks->next; }
+
+/* Resumes the current task and waits for its next stop. It is left BLOCKED when it sleeps and others could run. */
+static enum request advance(struct recorder *recorder, struct task *task)
+{
+    if (!task->started) start(recorder, task);
+    bool may_block = task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
+    int signal = task->resume_signal;
+    task->resume_signal = 0;
+    task->state = TASK_RUNNING;
+    if (ptrace(PTRACE_SYSCALL, task->tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
+    if (may_block && others_live(recorder)) {
+        for (unsigned i = 0; task->state == TASK_RUNNING && i < YIELDS; i++) {
+            sched_yield();
+            while (collect(recorder, WNOHANG)) {}
+            if (!recorder_find(recorder, task->tid)) return REQUEST_NONE;
+        }
+        if (task->state == TASK_RUNNING) {
+            char state = tracee_state(task->tid);
+            if (state == 'S' || state == 'D') {
+                while (collect(recorder, WNOHANG)) {}
+                if (recorder_find(recorder, task->tid) == task && task->state == TASK_RUNNING) task->state = TASK_BLOCKED;
+            }
+        }
+    }
+    while (recorder_find(recorder, task->tid) == task && task->state == TASK_RUNNING) {
+        if (collect(recorder, 0)) continue;
+        return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+    }
+    return REQUEST_NONE;
+}
+
+static bool flush_due(struct recorder *recorder)
+{
+    if (recorder->events.size >= FLUSH_BYTES) return true;
+    if (recorder->event_count % 64) return false;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
+}
+
+/* At the entry of a call others get their turn when the slice is over. */
+static bool slice_over(struct recorder *recorder, const struct task *task)
+{
+    if (!task->in_call || !others_live(recorder)) return false;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (nanoseconds(&recorder->slice, &now) < SLICE_NANOSECONDS) return false;
+    recorder->slice = now;
+    return true;
+}
+
+enum request recorder_run(struct recorder *recorder)
+{
+    if (recorder->deferred) {
+        put_call(recorder, recorder->subject, recorder->result);
+        recorder->deferred = false;
+    }
+    if (recorder->exiting) {
+        recorder->exiting = false;
+        finish_exit(recorder);
+    }
+    for (;;) {
+        if (recorder->events.failed) {
+            errno = ENOMEM;
+            return REQUEST_FAILED;
+        }
+        if (!recorder->tasks) return REQUEST_DONE;
+        if (flush_due(recorder)) return REQUEST_FLUSH;
+        struct task *task = recorder->current;
+        if (task && task->state == TASK_RUNNING) {
+            /* Interrupted while waiting for it. */
+            if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+            continue;
+        }
+        if (!task || task->state == TASK_BLOCKED || (task->state == TASK_READY && slice_over(recorder, task))) {
+            struct task *next = next_turn(recorder, task);
+            if (!next) {
+                if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+                continue;
+            }
+            if (next != task) clock_gettime(CLOCK_MONOTONIC, &recorder->slice);
+            task = recorder->current = next;
+        }
+        enum request request;
+        if (task->state == TASK_PENDING) request = handle(recorder, task, task->status);
+        else request = advance(recorder, task);
+        if (request != REQUEST_NONE) return request;
+    }
+}
+
+static void let_go(struct recorder *recorder, struct task *task)
+{
+    static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
+    bool dead = false;
+    if (task->state == TASK_BLOCKED || task->state == TASK_RUNNING) {
+        int status;
+        if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) == -1 || waitpid(task->tid, &status, __WALL) != task->tid || !WIFSTOPPED(status)) return;
+    }
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->tid, &registers)) return;
+    bool at_entry = task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0;
+    if (at_entry) {
+        /* Cancel the call, so that the injected one can run, and come back to it. */
+        struct user_regs_struct cancelled = registers;
+        cancelled.orig_rax = (uint64_t)-1;
+        int status;
+        if (tracee_set_registers(task->tid, &cancelled) || ptrace(PTRACE_SYSCALL, task->tid, 0, 0) == -1 || waitpid(task->tid, &status, __WALL) != task->tid) return;
+        registers.rax = registers.orig_rax;
+        registers.orig_rax = (uint64_t)-1;
+        registers.rip -= SYSCALL_INSTRUCTION_BYTES;
+        tracee_set_registers(task->tid, &registers);
+    }
+    if (recorder->site) tracee_inject(task->tid, recorder->site - SYSCALL_INSTRUCTION_BYTES, SYS_prctl, enable, &dead);
+    if (dead) return;
+    sched_setaffinity(task->tid, sizeof recorder->affinity, &recorder->affinity);
+    ptrace(PTRACE_DETACH, task->tid, 0, task->resume_signal);
+    for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->tid, task->held[i].si_signo);
+}
+
+void recorder_detach(struct recorder *recorder)
+{
+    for (struct task *task = recorder->tasks; task; task = task->next)
+        if (task->group) let_go(recorder, task);
+    while (recorder->tasks) remove_task(recorder, recorder->tasks);
+}

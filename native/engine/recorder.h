@@ -1,0 +1,116 @@
+/* The recording loop: one running task at a time, every system call stopped at entry and exit, events encoded
+   as they happen. Knows nothing of Python; what needs policy is returned as a `request`. */
+#ifndef PYRR_RECORDER_H
+#define PYRR_RECORDER_H
+
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "syscall_table.h"
+#include "tracee.h"
+#include "wire.h"
+
+enum { STREAM_DESCRIPTORS = 256, SIGNALS = 65, MAX_PATCHES = 256, MAX_HELD = 64, XSTATE_BYTES = 16384 };
+
+enum disposition { DISPOSITION_DEFAULT, DISPOSITION_IGNORE, DISPOSITION_HANDLER };
+
+/* An instruction replaced by `ud2`, and what stood there. */
+struct patch {
+    uint64_t address;
+    uint8_t original[16];
+};
+
+/* What the tasks of one process share. */
+struct group {
+    pid_t pid;
+    unsigned tasks;
+    /* Which descriptors are the recorder's own stdout (1) and stderr (2), followed through dup and close. */
+    uint8_t stream[STREAM_DESCRIPTORS];
+    uint8_t disposition[SIGNALS];
+    bool once[SIGNALS]; /* SA_RESETHAND */
+    struct patch patches[MAX_PATCHES];
+    size_t patch_count;
+};
+
+enum task_state {
+    TASK_READY,   /* stopped; may be resumed */
+    TASK_PENDING, /* stopped; its stop is not handled yet */
+    TASK_RUNNING,
+    TASK_BLOCKED, /* in the kernel until something happens */
+};
+
+struct task {
+    pid_t tid;
+    struct group *group;
+    enum task_state state;
+    int status; /* of a pending stop */
+    bool started, in_call, at_boundary, fatal_fault, executed;
+    int resume_signal;
+    struct user_regs_struct entry, exit;
+    uint64_t arguments[6];
+    const struct syscall_row *row;
+    struct buffer inputs;
+    size_t input_pairs;
+    enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_CANCELLED } call;
+    siginfo_t held[MAX_HELD];
+    unsigned held_count;
+    bool injecting; /* the next stop for held[0] is the one asked for */
+    uint64_t clear_child_tid, set_child_tid;
+    struct task *next;
+};
+
+enum request {
+    REQUEST_NONE,
+    REQUEST_EXEC,    /* a new program image is ready to run: take its snapshot */
+    REQUEST_MAP,     /* a file was mapped: complete the event with its contents */
+    REQUEST_WRITTEN, /* a watched file changed: complete the event with the mapped contents that changed */
+    REQUEST_CHECKSUM, /* a task stands at the entry of its next call */
+    REQUEST_EXITING, /* a task is about to end; its memory is still there */
+    REQUEST_FLUSH,
+    REQUEST_INTERRUPTED,
+    REQUEST_DONE,
+    REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
+};
+
+struct file_identity {
+    dev_t device;
+    ino_t inode;
+};
+
+struct recorder {
+    struct task *tasks, *current;
+    struct task *subject; /* of the request */
+    int64_t result;       /* of the subject's call */
+    int exit_status;      /* wait status of the subject, of the root at the end */
+    bool deferred, exiting;
+    struct file_identity *watched; /* files that are mapped and might be written */
+    size_t watched_count;
+    uint64_t checksum_every, next_checksum; /* events; 0: never */
+    struct buffer events; /* since the last flush */
+    uint64_t event_count, flushed_count;
+    struct buffer extra; /* outputs added by policy to a deferred event */
+    size_t extra_pairs;
+    struct timespec start, last_flush, slice;
+    uint64_t last_time; /* microseconds of the last event */
+    cpu_set_t affinity; /* what the program believes */
+    size_t affinity_bytes;
+    uint64_t site; /* some address behind a syscall instruction, for injection */
+};
+
+void recorder_initialise(struct recorder *recorder);
+void recorder_free(struct recorder *recorder);
+/* Forks, seizes and executes; -errno when the program cannot be executed. */
+int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
+enum request recorder_run(struct recorder *recorder);
+/* The head of an event: [kind, task, delta time, ... and `items` more. */
+void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items);
+/* Lets every task go on untraced, with the time stamp counter readable again. */
+void recorder_detach(struct recorder *recorder);
+struct task *recorder_find(struct recorder *recorder, pid_t tid);
+
+#endif

@@ -1,0 +1,585 @@
+#define _GNU_SOURCE
+#include "replayer.h"
+
+#include <asm/prctl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../stub/gate.h"
+#include "events.h"
+#include "instruction.h"
+#include "transfer.h"
+
+#define PTRACE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
+
+enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
+
+static void kill_real(pid_t real)
+{
+    int status;
+    kill(real, SIGKILL);
+    while (waitpid(real, &status, __WALL) == real && WIFSTOPPED(status)) {}
+}
+
+static void remove_actor(struct replayer *replayer, struct actor *actor)
+{
+    bool shared = false;
+    for (struct actor **link = &replayer->actors; *link;) {
+        struct actor *other = *link;
+        if (other == actor) {
+            *link = actor->next;
+            continue;
+        }
+        shared |= other->brk == actor->brk;
+        link = &other->next;
+    }
+    if (replayer->due == actor) replayer->due = NULL;
+    if (!shared) free(actor->brk);
+    free(actor);
+}
+
+void replayer_forget(struct replayer *replayer, pid_t task)
+{
+    struct actor *actor = replayer_find(replayer, task);
+    if (!actor) return;
+    /* A thread that has ended stays where it is until its process goes: it never runs again. */
+    bool last = true;
+    for (struct actor *other = replayer->actors; other; other = other->next)
+        if (other != actor && other->real_group == actor->real_group) last = false;
+    if (last) kill_real(actor->real_group);
+    remove_actor(replayer, actor);
+}
+
+void replayer_free(struct replayer *replayer)
+{
+    while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
+    free(replayer->files);
+    buffer_free(&replayer->chunk);
+}
+
+struct actor *replayer_find(struct replayer *replayer, pid_t task)
+{
+    for (struct actor *actor = replayer->actors; actor; actor = actor->next)
+        if (actor->task == task) return actor;
+    return NULL;
+}
+
+static struct actor *add_actor(struct replayer *replayer, pid_t task, pid_t real, pid_t real_group, uint64_t *brk)
+{
+    struct actor *actor = calloc(1, sizeof *actor);
+    if (!actor) return NULL;
+    *actor = (struct actor){.task = task, .real = real, .real_group = real_group, .brk = brk, .next = replayer->actors};
+    replayer->actors = actor;
+    return actor;
+}
+
+static void stub_main(const char *stub, int gate)
+{
+    char go;
+    if (read(gate, &go, 1) != 1) _exit(127);
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
+    char *const empty[] = {NULL};
+    char *const arguments[] = {(char *)"pyrr-stub", NULL};
+    execve(stub, arguments, empty);
+    _exit(127);
+}
+
+int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
+{
+    replayer_forget(replayer, task);
+    uint64_t *brk = calloc(1, sizeof *brk);
+    int gate[2];
+    if (!brk) return -ENOMEM;
+    if (pipe2(gate, O_CLOEXEC)) {
+        free(brk);
+        return -errno;
+    }
+    pid_t pid = fork();
+    if (pid == 0) stub_main(stub, gate[0]);
+    int error = pid < 0 ? errno : 0, status = 0;
+    close(gate[0]);
+    if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) error = errno;
+    if (!error && write(gate[1], "", 1) != 1) error = errno;
+    close(gate[1]);
+    /* Two stops: the new image, and the trap behind its seccomp filter. */
+    if (!error && (waitpid(pid, &status, __WALL) != pid || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
+    if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
+    if (!error && (waitpid(pid, &status, __WALL) != pid || status >> 8 != SIGTRAP)) error = ENOEXEC;
+    struct user_regs_struct registers = {0};
+    if (!error && (tracee_get_registers(pid, &registers) || registers.rax != 0)) error = EPERM;
+    if (!error && !add_actor(replayer, task, pid, pid, brk)) error = ENOMEM;
+    if (error) {
+        if (pid > 0) kill_real(pid);
+        free(brk);
+    }
+    return error ? -error : pid;
+}
+
+int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t number, const uint64_t arguments[6])
+{
+    (void)replayer;
+    struct user_regs_struct saved, registers;
+    if (tracee_get_registers(actor->real, &saved)) return -errno;
+    registers = saved;
+    registers.rip = GATE_PAGE;
+    registers.rax = number;
+    registers.orig_rax = (uint64_t)-1;
+    registers.rdi = arguments[0];
+    registers.rsi = arguments[1];
+    registers.rdx = arguments[2];
+    registers.r10 = arguments[3];
+    registers.r8 = arguments[4];
+    registers.r9 = arguments[5];
+    int status = 0;
+    if (tracee_set_registers(actor->real, &registers)) return -errno;
+    /* A clone stops once more, for its event. */
+    do {
+        if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return -ESRCH;
+    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_CLONE);
+    if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP || tracee_get_registers(actor->real, &registers)) {
+        actor->stop = STOP_DEAD;
+        return -ESRCH;
+    }
+    saved.orig_rax = (uint64_t)-1;
+    if (tracee_set_registers(actor->real, &saved)) return -errno;
+    return (int64_t)registers.rax;
+}
+
+int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t flags)
+{
+    struct actor *actor = replayer_find(replayer, parent);
+    if (!actor) return -ESRCH;
+    /* The kernel demands CLONE_VM with CLONE_SIGHAND and CLONE_THREAD; nothing else of the flags matters to a task
+       that never makes a call. */
+    uint64_t kept = flags & (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM);
+    uint64_t arguments[6] = {kept | (flags & CLONE_THREAD ? 0 : SIGCHLD)};
+    if (!(kept & CLONE_VM)) arguments[0] &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
+    int64_t real = replayer_inject(replayer, actor, SYS_clone, arguments);
+    if (real < 0) return (int)real;
+    int status;
+    if (waitpid((pid_t)real, &status, __WALL) != real || !WIFSTOPPED(status)) return -ESRCH;
+    uint64_t *brk = kept & CLONE_VM ? actor->brk : malloc(sizeof *brk);
+    if (!brk) return -ENOMEM;
+    *brk = *actor->brk;
+    pid_t group = flags & CLONE_THREAD ? actor->real_group : (pid_t)real;
+    return add_actor(replayer, task, (pid_t)real, group, brk) ? (int)real : -ENOMEM;
+}
+
+__attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replayer *replayer, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(replayer->reason, sizeof replayer->reason, format, arguments);
+    va_end(arguments);
+    return OUTCOME_DIVERGENCE;
+}
+
+/* Lets the task run to its next stop. */
+static void run_on(struct actor *actor)
+{
+    int status = 0;
+    actor->restarted = false;
+    actor->signal = 0;
+    actor->stop = STOP_DEAD;
+    do {
+        if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return;
+    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP);
+    if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
+    actor->stop = WSTOPSIG(status) == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
+    if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
+}
+
+/* Events. */
+
+struct head {
+    size_t items;
+    unsigned kind;
+    pid_t task;
+};
+
+static struct head read_head(struct cursor *cursor)
+{
+    struct head head = {0};
+    head.items = read_array(cursor);
+    if (head.items < NUMBERS_IN_HEAD) cursor->bad = true;
+    head.kind = (unsigned)read_unsigned(cursor);
+    head.task = (pid_t)read_unsigned(cursor);
+    read_unsigned(cursor);
+    return head;
+}
+
+static enum outcome damaged(struct replayer *replayer)
+{
+    replayer->cursor.bad = true;
+    errno = EBADMSG;
+    return OUTCOME_FAILED;
+}
+
+struct call {
+    uint64_t number, site, arguments[6];
+    int64_t result;
+    size_t argument_count;
+    struct cursor inputs, outputs;
+    unsigned stream;
+};
+
+static struct cursor here(struct cursor *cursor)
+{
+    struct cursor start = *cursor;
+    read_skip(cursor);
+    start.end = cursor->at;
+    return start;
+}
+
+static struct call read_call(struct cursor *cursor, size_t items)
+{
+    struct call call = {0};
+    call.number = read_unsigned(cursor);
+    call.result = read_signed(cursor);
+    call.site = read_unsigned(cursor);
+    call.argument_count = read_array(cursor);
+    if (call.argument_count > 6) cursor->bad = true;
+    for (size_t i = 0; !cursor->bad && i < call.argument_count; i++) call.arguments[i] = read_unsigned(cursor);
+    call.inputs = here(cursor);
+    call.outputs = here(cursor);
+    if (items > NUMBERS_IN_HEAD + 6) call.stream = (unsigned)read_unsigned(cursor);
+    return call;
+}
+
+static enum outcome check_inputs(struct replayer *replayer, const struct actor *actor, const struct call *call)
+{
+    struct cursor cursor = call->inputs;
+    size_t count = read_array(&cursor);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        size_t size;
+        uint64_t address = read_unsigned(&cursor);
+        const uint8_t *recorded = read_binary(&cursor, &size);
+        uint8_t present[STRING_LIMIT];
+        if (cursor.bad || size > sizeof present) return damaged(replayer);
+        if (tracee_read(actor->real, address, present, size) != size || memcmp(present, recorded, size) != 0)
+            return diverge(replayer, "the memory at %#llx that the call reads is not the recorded one", (unsigned long long)address);
+    }
+    return OUTCOME_POSITION;
+}
+
+static enum outcome check_call(struct replayer *replayer, const struct actor *actor, const struct call *call)
+{
+    const struct user_regs_struct *registers = &actor->registers;
+    uint64_t arguments[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
+    narrow_arguments(row_of(call->number, arguments), arguments);
+    if (actor->stop == STOP_DEAD) return diverge(replayer, "the replayed task has ended");
+    if (actor->stop == STOP_NONE) return diverge(replayer, "the task has not run to a system call");
+    if (actor->stop == STOP_FAULT) return diverge(replayer, "the replay got signal %d instead of making the call", actor->signal);
+    bool restart = actor->restarted && call->number == SYS_restart_syscall;
+    if (!restart && registers->orig_rax != call->number)
+        return diverge(replayer, "the replay makes system call %lld instead", (long long)registers->orig_rax);
+    if (registers->rip != call->site) return diverge(replayer, "the replay makes the call at %#llx instead", (unsigned long long)registers->rip);
+    for (size_t i = 0; !restart && i < call->argument_count; i++)
+        if (arguments[i] != call->arguments[i])
+            return diverge(replayer, "argument %zu is %#llx in the replay", i + 1, (unsigned long long)arguments[i]);
+    return check_inputs(replayer, actor, call);
+}
+
+/* NULL cursor contents end the loop: an output that is not plain bytes belongs to policy. */
+static bool outputs_are_plain(const struct call *call)
+{
+    struct cursor cursor = call->outputs;
+    size_t count = read_array(&cursor);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        read_skip(&cursor);
+        if (!at_binary(&cursor)) return false;
+        read_skip(&cursor);
+    }
+    return true;
+}
+
+static bool write_outputs(const struct actor *actor, struct cursor cursor)
+{
+    size_t count = read_array(&cursor);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        size_t size;
+        uint64_t address = read_unsigned(&cursor);
+        const uint8_t *data = read_binary(&cursor, &size);
+        if (cursor.bad || !tracee_write(actor->real, address, data, size)) return false;
+    }
+    return true;
+}
+
+static void write_all(int descriptor, const uint8_t *data, size_t size)
+{
+    while (size) {
+        ssize_t n = write(descriptor, data, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return;
+        data += n;
+        size -= (size_t)n;
+    }
+}
+
+static void show_output(struct replayer *replayer, const struct actor *actor, const struct call *call)
+{
+    int descriptor = call->stream < 3 ? replayer->streams[call->stream] : -1;
+    const struct syscall_row *row = row_of(call->number, call->arguments);
+    if (descriptor < 0 || !row) return;
+    struct ranges ranges = {0};
+    transfer_sent(actor->real, row, call->arguments, call->result, &ranges);
+    for (size_t i = 0; i < ranges.count; i++) {
+        size_t size = ranges.item[i].iov_len;
+        uint8_t *data = malloc(size);
+        if (data && tracee_read(actor->real, (uintptr_t)ranges.item[i].iov_base, data, size) == size) write_all(descriptor, data, size);
+        free(data);
+    }
+    ranges_free(&ranges);
+}
+
+/* Memory management at the recorded addresses. */
+
+static uint64_t page_up(uint64_t address) { return (address + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1); }
+
+static bool touches_file(const struct replayer *replayer, uint64_t start, uint64_t size)
+{
+    for (size_t i = 0; i < replayer->file_count; i++)
+        if (start < replayer->files[i].end && replayer->files[i].start < start + size) return true;
+    return false;
+}
+
+static int64_t map_anonymous(struct replayer *replayer, struct actor *actor, uint64_t address, const uint64_t arguments[6])
+{
+    uint64_t type = (arguments[3] & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
+    uint64_t flags = type | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | (arguments[3] & MAP_GROWSDOWN);
+    uint64_t mapping[6] = {address, arguments[1], arguments[2], flags, (uint64_t)-1, 0};
+    return replayer_inject(replayer, actor, SYS_mmap, mapping);
+}
+
+static int64_t move_brk(struct replayer *replayer, struct actor *actor, uint64_t wanted)
+{
+    uint64_t old = page_up(*actor->brk), new = page_up(wanted);
+    int64_t result = 0;
+    if (*actor->brk && new > old) {
+        uint64_t mapping[6] = {0, new - old, PROT_READ | PROT_WRITE, MAP_PRIVATE};
+        result = map_anonymous(replayer, actor, old, mapping);
+    } else if (*actor->brk && new < old) {
+        uint64_t unmapping[6] = {new, old - new};
+        result = replayer_inject(replayer, actor, SYS_munmap, unmapping);
+    }
+    *actor->brk = wanted;
+    return result < 0 ? result : (int64_t)wanted;
+}
+
+static int64_t advise(struct replayer *replayer, struct actor *actor, const uint64_t arguments[6])
+{
+    uint64_t advice[6] = {arguments[0], arguments[1], arguments[2]};
+    switch (arguments[2]) {
+    case MADV_FREE: advice[2] = MADV_DONTNEED; break;
+    case MADV_DONTNEED:
+    case MADV_REMOVE:
+    case MADV_DONTFORK:
+    case MADV_DOFORK:
+    case MADV_WIPEONFORK:
+    case MADV_KEEPONFORK: break;
+    default: return 0;
+    }
+    return replayer_inject(replayer, actor, SYS_madvise, advice);
+}
+
+/* Carries out a memory call; the result must come out as recorded. False: it did not. */
+static bool execute(struct replayer *replayer, struct actor *actor, const struct call *call)
+{
+    const uint64_t *arguments = call->arguments;
+    uint64_t altered[6] = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]};
+    switch (call->number) {
+    case SYS_brk: return move_brk(replayer, actor, (uint64_t)call->result) == call->result;
+    case SYS_arch_prctl:
+        if (arguments[0] == ARCH_SET_FS) actor->registers.fs_base = arguments[1];
+        if (arguments[0] == ARCH_SET_GS) actor->registers.gs_base = arguments[1];
+        return true;
+    case SYS_mmap: return map_anonymous(replayer, actor, (uint64_t)call->result, arguments) == call->result;
+    case SYS_munmap:
+    case SYS_mprotect: return replayer_inject(replayer, actor, call->number, arguments) == call->result;
+    case SYS_pkey_mprotect: return replayer_inject(replayer, actor, SYS_mprotect, arguments) == call->result;
+    case SYS_mremap:
+        altered[3] = (arguments[3] & MREMAP_DONTUNMAP) | ((uint64_t)call->result == arguments[0] ? 0 : MREMAP_MAYMOVE | MREMAP_FIXED);
+        altered[4] = (uint64_t)call->result;
+        return replayer_inject(replayer, actor, SYS_mremap, altered) == call->result;
+    case SYS_madvise: return advise(replayer, actor, arguments) == call->result;
+    default: return true;
+    }
+}
+
+static bool is_memory_policy(const struct replayer *replayer, const struct call *call)
+{
+    if (call->result < 0) return false;
+    if (call->number == SYS_shmat || call->number == SYS_shmdt) return true;
+    if (call->number == SYS_madvise && (call->arguments[2] == MADV_DONTNEED || call->arguments[2] == MADV_FREE))
+        return touches_file(replayer, call->arguments[0], call->arguments[1]);
+    return call->number == SYS_mremap && touches_file(replayer, call->arguments[0], call->arguments[1]);
+}
+
+bool replayer_answer(struct replayer *replayer, struct actor *actor, int64_t result)
+{
+    (void)replayer;
+    if (is_restart(result)) {
+        actor->restarted = true;
+        return true;
+    }
+    actor->registers.rax = (uint64_t)result;
+    actor->registers.orig_rax = (uint64_t)-1;
+    actor->stop = STOP_NONE;
+    return tracee_set_registers(actor->real, &actor->registers) == 0;
+}
+
+static bool set_state(struct actor *actor, const uint8_t *registers, size_t size, const uint8_t *xstate, size_t xstate_size)
+{
+    if (size != BYTES_OF_REGISTERS) return false;
+    memcpy(&actor->registers, registers, size);
+    if (xstate_size && tracee_set_xstate(actor->real, xstate, xstate_size)) return false;
+    actor->stop = STOP_NONE;
+    return tracee_set_registers(actor->real, &actor->registers) == 0;
+}
+
+static enum outcome return_from_signal(struct replayer *replayer, struct actor *actor, const struct call *call)
+{
+    struct cursor cursor = call->inputs;
+    size_t size, xstate_size;
+    if (actor->stop != STOP_CALL || actor->registers.orig_rax != SYS_rt_sigreturn || actor->registers.rip != call->site)
+        return diverge(replayer, "the replay does not return from its signal handler here");
+    read_array(&cursor);
+    read_unsigned(&cursor);
+    const uint8_t *registers = read_binary(&cursor, &size);
+    read_unsigned(&cursor);
+    const uint8_t *xstate = read_binary(&cursor, &xstate_size);
+    if (cursor.bad || !set_state(actor, registers, size, xstate, xstate_size)) return damaged(replayer);
+    return OUTCOME_POSITION;
+}
+
+static enum outcome feed_call(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items)
+{
+    struct call call = read_call(cursor, items);
+    if (cursor->bad) return damaged(replayer);
+    if (call.number == SYS_rt_sigreturn) return return_from_signal(replayer, actor, &call);
+    enum outcome checked = check_call(replayer, actor, &call);
+    if (checked != OUTCOME_POSITION) return checked;
+    if (!outputs_are_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
+    if (call.stream) show_output(replayer, actor, &call);
+    const struct syscall_row *row = row_of(call.number, call.arguments);
+    bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
+    if (executes && call.result >= 0 && !execute(replayer, actor, &call))
+        return diverge(replayer, "the memory call could not be repeated at its recorded address");
+    if (!write_outputs(actor, call.outputs)) return diverge(replayer, "the recorded results do not fit into the replayed memory");
+    if (!replayer_answer(replayer, actor, call.result)) return damaged(replayer);
+    return OUTCOME_POSITION;
+}
+
+static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+{
+    size_t size, xstate_size, frame_size, ignored;
+    int signal = (int)read_unsigned(cursor);
+    unsigned place = (unsigned)read_unsigned(cursor);
+    read_binary(cursor, &ignored);
+    const uint8_t *registers = read_binary(cursor, &size);
+    const uint8_t *xstate = read_binary(cursor, &xstate_size);
+    uint64_t stack = read_unsigned(cursor);
+    const uint8_t *frame = read_binary(cursor, &frame_size);
+    if (cursor->bad) return damaged(replayer);
+    if (place == PLACE_FAULT && (actor->stop != STOP_FAULT || actor->signal != signal))
+        return diverge(replayer, "signal %d of the program's own making did not come in the replay", signal);
+    if (place == PLACE_AT_ENTRY && actor->stop != STOP_CALL) return diverge(replayer, "signal %d came at a system call that the replay does not make", signal);
+    if (!tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
+    if (!set_state(actor, registers, size, xstate, xstate_size)) return damaged(replayer);
+    return OUTCOME_POSITION;
+}
+
+static enum outcome feed_instruction(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+{
+    struct instruction instruction = {0};
+    uint64_t address = read_unsigned(cursor);
+    read_skip(cursor);
+    instruction.length = (unsigned)read_unsigned(cursor);
+    size_t count = read_array(cursor);
+    if (count > 2 * MAX_CHANGES || instruction.length > 15) return damaged(replayer);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        instruction.index[instruction.changes] = (unsigned)read_unsigned(cursor);
+        instruction.value[instruction.changes++] = read_unsigned(cursor);
+    }
+    if (cursor->bad) return damaged(replayer);
+    if (actor->stop != STOP_FAULT || actor->registers.rip != address)
+        return diverge(replayer, "the replay does not come to the instruction at %#llx", (unsigned long long)address);
+    if (!instruction_apply(&instruction, &actor->registers) || tracee_set_registers(actor->real, &actor->registers)) return damaged(replayer);
+    actor->stop = STOP_NONE;
+    return OUTCOME_POSITION;
+}
+
+/* Whether the task must not run on before this event: it found the task right behind its last one. */
+static bool finds_behind(struct cursor cursor, const struct head *head)
+{
+    if (head->kind == EVENT_SIGNAL) {
+        read_unsigned(&cursor);
+        return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
+    }
+    if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
+        read_unsigned(&cursor);
+        return read_unsigned(&cursor) == 0;
+    }
+    return false;
+}
+
+void replayer_advance(struct replayer *replayer, struct actor *due)
+{
+    read_skip(&replayer->cursor);
+    replayer->position++;
+    replayer->due = due;
+}
+
+enum outcome replayer_run(struct replayer *replayer, uint64_t until)
+{
+    for (;;) {
+        if (replayer->cursor.bad) return damaged(replayer);
+        bool known = replayer->position < replayer->chunk_end;
+        if (!known && replayer->position < until) return OUTCOME_CHUNK;
+        struct cursor cursor = replayer->cursor;
+        struct head head = {0};
+        if (known) head = read_head(&cursor);
+        if (cursor.bad) return damaged(replayer);
+        if (replayer->due) {
+            struct actor *due = replayer->due;
+            if (!known) return OUTCOME_CHUNK;
+            if (!(due->task == head.task && finds_behind(cursor, &head))) run_on(due);
+            replayer->due = NULL;
+        }
+        if (replayer->position >= until) return OUTCOME_POSITION;
+        struct actor *actor = replayer_find(replayer, head.task);
+        enum outcome outcome;
+        switch (head.kind) {
+        case EVENT_SYSCALL:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = feed_call(replayer, actor, &cursor, head.items);
+            break;
+        case EVENT_SIGNAL:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = feed_signal(replayer, actor, &cursor);
+            break;
+        case EVENT_INSTRUCTION:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = feed_instruction(replayer, actor, &cursor);
+            break;
+        default: return OUTCOME_POLICY;
+        }
+        if (outcome != OUTCOME_POSITION) return outcome;
+        replayer_advance(replayer, actor->restarted ? NULL : actor);
+    }
+}

@@ -1,0 +1,74 @@
+/* The replaying loop: each task runs from one recorded event to the next, and every event is checked before it is
+   fed. Nothing that the replayed program asks for is executed, but memory management through the stub's gate. What
+   needs Python (files, new processes, snapshots, exits) is returned as an outcome. */
+#ifndef PYRR_REPLAYER_H
+#define PYRR_REPLAYER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tracee.h"
+#include "wire.h"
+
+enum stop {
+    STOP_NONE,  /* behind its last event: not yet run on */
+    STOP_CALL,  /* at the entry of a system call */
+    STOP_FAULT, /* at a signal of its own making */
+    STOP_DEAD,
+};
+
+struct actor {
+    pid_t task; /* as recorded */
+    pid_t real, real_group;
+    enum stop stop;
+    int signal;
+    bool restarted; /* its last result asked for a restart: it is still in that call */
+    struct user_regs_struct registers; /* at the stop */
+    uint64_t *brk;                     /* of its address space */
+    struct actor *next;
+};
+
+enum outcome {
+    OUTCOME_POSITION, /* before event `until` */
+    OUTCOME_CHUNK,    /* all events of the chunk are consumed */
+    OUTCOME_POLICY,   /* this event is Python's */
+    OUTCOME_DIVERGENCE,
+    OUTCOME_INTERRUPTED,
+    OUTCOME_FAILED,
+};
+
+struct range {
+    uint64_t start, end;
+};
+
+struct replayer {
+    struct actor *actors;
+    struct actor *due; /* has consumed an event and must run on before the next one */
+    struct buffer chunk;
+    struct cursor cursor;
+    uint64_t position; /* number of the next event */
+    uint64_t chunk_end;
+    int streams[3]; /* where stdout and stderr of the program go; -1: nowhere */
+    struct range *files; /* where recorded file mappings lie: madvise and mremap there are Python's */
+    size_t file_count;
+    char reason[256]; /* of a divergence */
+};
+
+void replayer_free(struct replayer *replayer);
+struct actor *replayer_find(struct replayer *replayer, pid_t task);
+/* A new empty process standing for `task`; -errno on failure. */
+int replayer_start(struct replayer *replayer, pid_t task, const char *stub);
+/* Clones the real task of `parent` for `task`. -errno on failure. */
+int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t flags);
+/* Ends the real task of `task`; of the whole process if it is its last one. */
+void replayer_forget(struct replayer *replayer, pid_t task);
+int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t number, const uint64_t arguments[6]);
+enum outcome replayer_run(struct replayer *replayer, uint64_t until);
+/* Consumes the current event after policy has dealt with it. `due` may be NULL. */
+void replayer_advance(struct replayer *replayer, struct actor *due);
+/* As recorded: gives the actor's pending call its result, which policy has carried out. */
+bool replayer_answer(struct replayer *replayer, struct actor *actor, int64_t result);
+
+#endif

@@ -1,0 +1,159 @@
+#define _GNU_SOURCE
+#include "tracee.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct user_regs_struct) == 27 * 8, "the trace stores 27 registers");
+
+int tracee_get_registers(pid_t tid, struct user_regs_struct *registers)
+{
+    return ptrace(PTRACE_GETREGS, tid, 0, registers) == -1 ? -1 : 0;
+}
+
+int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers)
+{
+    return ptrace(PTRACE_SETREGS, tid, 0, registers) == -1 ? -1 : 0;
+}
+
+int tracee_get_xstate(pid_t tid, void *area, size_t *size)
+{
+    struct iovec piece = {area, *size};
+    if (ptrace(PTRACE_GETREGSET, tid, (void *)NT_X86_XSTATE, &piece) == -1) return -1;
+    *size = piece.iov_len;
+    return 0;
+}
+
+int tracee_set_xstate(pid_t tid, const void *area, size_t size)
+{
+    struct iovec piece = {(void *)area, size};
+    return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &piece) == -1 ? -1 : 0;
+}
+
+static int open_memory(pid_t pid, int flags)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/mem", pid);
+    return open(path, flags | O_CLOEXEC);
+}
+
+/* process_vm_readv obeys page protections and may be denied by a sandbox; /proc/PID/mem reads all that is mapped. */
+static size_t read_memory_file(pid_t pid, uint64_t address, void *to, size_t size)
+{
+    int file = open_memory(pid, O_RDONLY);
+    if (file < 0) return 0;
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = pread(file, (char *)to + done, size - done, (off_t)(address + done));
+        if (n <= 0) break;
+        done += (size_t)n;
+    }
+    close(file);
+    return done;
+}
+
+size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size)
+{
+    if (size == 0 || address >= 0x7ffffffff000u || size > 0x7ffffffff000u - address) return 0;
+    struct iovec local = {to, size}, remote = {(void *)(uintptr_t)address, size};
+    ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
+    if (n == (ssize_t)size) return size;
+    size_t done = n > 0 ? (size_t)n : 0;
+    return done + read_memory_file(pid, address + done, (char *)to + done, size - done);
+}
+
+bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to, size_t size)
+{
+    if (size == 0) return true;
+    if (count <= IOV_MAX) {
+        struct iovec local = {to, size};
+        if (process_vm_readv(pid, &local, 1, remote, count, 0) == (ssize_t)size) return true;
+    }
+    char *end = to;
+    for (size_t i = 0; i < count; i++) {
+        if (tracee_read(pid, (uintptr_t)remote[i].iov_base, end, remote[i].iov_len) != remote[i].iov_len) return false;
+        end += remote[i].iov_len;
+    }
+    return true;
+}
+
+bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
+{
+    if (size == 0) return true;
+    if (address >= 0x7ffffffff000u || size > 0x7ffffffff000u - address) return false;
+    struct iovec local = {(void *)from, size}, remote = {(void *)(uintptr_t)address, size};
+    ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
+    size_t done = n > 0 ? (size_t)n : 0;
+    if (done == size) return true;
+    int file = open_memory(pid, O_RDWR);
+    if (file < 0) return false;
+    while (done < size) {
+        ssize_t m = pwrite(file, (const char *)from + done, size - done, (off_t)(address + done));
+        if (m <= 0) break;
+        done += (size_t)m;
+    }
+    close(file);
+    return done == size;
+}
+
+static bool step_to_syscall_stop(pid_t tid)
+{
+    for (;;) {
+        if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1) return false;
+        int status;
+        if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) return false;
+        if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return true;
+        /* A signal that arrives meanwhile would be lost by resuming without it; ask for it again. */
+        if (status >> 16 == 0) kill(tid, WSTOPSIG(status));
+    }
+}
+
+int64_t tracee_inject(pid_t tid, uint64_t site, uint64_t number, const uint64_t arguments[6], bool *dead)
+{
+    struct user_regs_struct saved, registers;
+    *dead = true;
+    if (tracee_get_registers(tid, &saved)) return -ESRCH;
+    registers = saved;
+    registers.rip = site;
+    registers.rax = number;
+    registers.orig_rax = (uint64_t)-1;
+    registers.rdi = arguments[0];
+    registers.rsi = arguments[1];
+    registers.rdx = arguments[2];
+    registers.r10 = arguments[3];
+    registers.r8 = arguments[4];
+    registers.r9 = arguments[5];
+    if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid) || !step_to_syscall_stop(tid)) return -ESRCH;
+    if (tracee_get_registers(tid, &registers)) return -ESRCH;
+    int64_t result = (int64_t)registers.rax;
+    if ((int64_t)saved.orig_rax >= 0 && is_restart((int64_t)saved.rax)) {
+        saved.rax = (int64_t)saved.rax == -ERESTART_RESTARTBLOCK_ ? 219 : saved.orig_rax;
+        saved.rip -= SYSCALL_INSTRUCTION_BYTES;
+    }
+    saved.orig_rax = (uint64_t)-1;
+    if (tracee_set_registers(tid, &saved)) return -ESRCH;
+    *dead = false;
+    return result;
+}
+
+char tracee_state(pid_t tid)
+{
+    char path[32], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", tid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    ssize_t n = read(file, text, sizeof text - 1);
+    close(file);
+    if (n <= 0) return 0;
+    text[n] = 0;
+    char *end = strrchr(text, ')');
+    return end && end[1] == ' ' ? end[2] : 0;
+}

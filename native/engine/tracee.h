@@ -1,0 +1,42 @@
+/* What the tracer does to one stopped task: registers, memory, waiting, spawning. */
+#ifndef PYRR_TRACEE_H
+#define PYRR_TRACEE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+
+enum { PAGE_BYTES = 4096, SYSCALL_INSTRUCTION_BYTES = 2 };
+
+/* Results of -512..-516 never reach user space: they tell the kernel's own signal code to restart the call
+   (include/linux/errno.h). A tracer sees them at the exit stop. */
+enum { ERESTARTSYS_ = 512, ERESTARTNOINTR_ = 513, ERESTARTNOHAND_ = 514, ERESTART_RESTARTBLOCK_ = 516 };
+
+static inline bool is_restart(int64_t result) { return result <= -ERESTARTSYS_ && result >= -ERESTART_RESTARTBLOCK_; }
+
+/* Each returns 0, or -1 with errno set. */
+int tracee_get_registers(pid_t tid, struct user_regs_struct *registers);
+int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers);
+/* The XSAVE area; *size is the room on entry and the length on return. */
+int tracee_get_xstate(pid_t tid, void *area, size_t *size);
+int tracee_set_xstate(pid_t tid, const void *area, size_t size);
+
+/* Copies as much as is readable, in order; returns the number of bytes. */
+size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size);
+/* Reads `count` pieces into one buffer, one after the other; false if any of it is unreadable. */
+bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to, size_t size);
+/* Writes past page protections; false if not all of it could be written. */
+bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size);
+
+/* Makes the stopped task run one system call from the `syscall` instruction at `site`, and puts its registers back.
+   A call that a stop had interrupted is restarted as the kernel would. Returns its result; *dead tells that the task
+   ended on the way. */
+int64_t tracee_inject(pid_t tid, uint64_t site, uint64_t number, const uint64_t arguments[6], bool *dead);
+
+/* 'R', 'S', 't', ... from /proc/TID/stat; 0 when it is gone. */
+char tracee_state(pid_t tid);
+
+#endif

@@ -1,0 +1,10 @@
+/* Where the gate of a replayed process lies: one page of code that holds the only `syscall` instruction whose calls
+   its seccomp filter lets through. The address is far from all that Linux places by itself (programs low or at
+   0x55..., libraries and stacks at 0x7f...). native/stub/stub.c is linked there. */
+#ifndef PYRR_GATE_H
+#define PYRR_GATE_H
+
+#define GATE_PAGE 0x200000000000
+#define GATE_BYTES 0x1000
+
+#endif

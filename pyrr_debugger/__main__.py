@@ -1,0 +1,5 @@
+"""`python -m pyrr_debugger` is `pyrr`."""
+
+from .cli import main
+
+main()

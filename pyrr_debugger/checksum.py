@@ -1,0 +1,75 @@
+"""Checksums of all writable memory, by page: what `pyrr verify` compares (native/engine/checksum.h)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from . import _engine, procfs
+
+Range = tuple[int, int, bool, bytes]
+"""Start, end, whether untouched pages count as zero, and the sums of the pages that are not zero."""
+
+_PAGE = struct.Struct("<4Q")  # address, hash, sum, weighted sum: struct page_sum
+_WORDS = 512
+_WRITE = 2
+_MASK = (1 << 64) - 1
+_NOT_MEMORY = ("[vvar", "[vsyscall]", "[vdso]")
+
+
+def of_process(pid: int) -> list[Range]:
+    """Checksums of everything that process `pid` can write. Raises OSError where it cannot be read."""
+    ranges: list[Range] = []
+    for mapping in procfs.read_maps(pid):
+        if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY):
+            sparse = mapping.inode == 0 and not mapping.shared
+            sums = _engine.checksum(pid, mapping.start, mapping.end, sparse)
+            ranges.append((mapping.start, mapping.end, sparse, sums))
+    return ranges
+
+
+def again(pid: int, ranges: tuple[Range, ...]) -> list[Range]:
+    """The same ranges of a replayed process."""
+    return [(s, e, sparse, _engine.checksum(pid, s, e, sparse)) for s, e, sparse, _ in ranges]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A page whose content is not the recorded one. `word` is the address of the one word that differs, with
+    its recorded and replayed values; None where more than one does."""
+
+    page: int
+    word: int | None = None
+    recorded: int = 0
+    replayed: int = 0
+
+    def __str__(self) -> str:
+        if self.word is None:
+            return f"page {self.page:#x}: more than one word differs"
+        return f"page {self.page:#x}, word {self.word:#x}: recorded {self.recorded:#x}, replayed {self.replayed:#x}"
+
+
+def differences(pid: int, recorded: tuple[Range, ...], replayed: list[Range]) -> Iterator[Difference]:
+    """The pages that differ between a recording and its replay, by address."""
+    for (start, end, _, old), (_, _, _, new) in zip(recorded, replayed, strict=True):
+        if old == new:
+            continue
+        if len(old) % _PAGE.size:
+            raise ValueError("page sums of an impossible size")
+        before = {address: sums for address, *sums in _PAGE.iter_unpack(old)}
+        after = {address: sums for address, *sums in _PAGE.iter_unpack(new)}
+        for page in sorted(before.keys() | after.keys()):
+            if before.get(page) != after.get(page) and start <= page < end:
+                yield _locate(pid, page, before.get(page, [0, 0, 0]), after.get(page, [0, 0, 0]))
+
+
+def _locate(pid: int, page: int, old: list[int], new: list[int]) -> Difference:
+    """If one word differs by d, the sums differ by d and the weighted sums by (index + 1) * d, modulo 2^64."""
+    by, weighted = (new[1] - old[1]) & _MASK, (new[2] - old[2]) & _MASK
+    found = [i for i in range(_WORDS) if by and ((i + 1) * by) & _MASK == weighted]
+    if len(found) != 1:
+        return Difference(page)
+    word = page + 8 * found[0]
+    present = int.from_bytes(_engine.read(pid, word, 8), "little")
+    return Difference(page, word, (present - by) & _MASK, present)

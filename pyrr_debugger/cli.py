@@ -1,0 +1,64 @@
+"""The command `pyrr`. Each subcommand is a file of its own in `commands`, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from .errors import PyrrError
+
+_COMMANDS = {
+    "record": "Record a program and its children.",
+    "replay": "Replay a trace, to its end or to an event.",
+    "dump": "Print the events of a trace, like strace.",
+    "info": "Describe a trace.",
+    "verify": "Replay a trace and compare all of its memory.",
+    "ls": "List the traces.",
+    "rm": "Remove traces.",
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command = import_module(f".commands.{cmd_name}", __package__).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.command(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Completion: eval \"$(_PYRR_COMPLETE=bash_source pyrr)\" (or zsh_source, fish_source).",
+)
+@click.version_option(package_name="pyrr-debugger", prog_name="pyrr")
+def cli() -> None:
+    """Record a Python program; replay it to any point, exactly, as often as you like.
+
+    \b
+    pyrr record python app.py     record
+    pyrr dump                     see what it did
+    pyrr replay --to 1200         stand before event 1200
+    """
+
+
+def main() -> None:
+    """Runs `pyrr`; errors of the user's concern are one message on stderr."""
+    try:
+        cli(prog_name="pyrr")
+    except PyrrError as error:
+        print(f"pyrr: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""The subcommands of `pyrr`, one file each; every one holds `command`."""

@@ -1,0 +1,142 @@
+"""What /proc tells about a process: its mappings, descriptors, auxiliary vector and status.
+
+See proc(5) and, for the exact text, fs/proc/task_mmu.c and fs/proc/fd.c of the kernel. Every reader takes
+a process or thread id and raises OSError (FileNotFoundError or ProcessLookupError) when that is gone.
+The answers are exact for a stopped process; of a running one each kernel read (at most a page of text) is
+consistent in itself only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+
+_DELETED = b" (deleted)"
+_AT_NULL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One line of /proc/PID/maps.
+
+    `start` and `end` are addresses (`end` is the first one after the mapping), `offset` is in bytes of the
+    file. `prot` is made of mmap's PROT_* bits. `shared` is the `s` of the text (MAP_SHARED). `device` is
+    "major:minor" in hexadecimal as the kernel prints it, "00:00" with inode 0 for anonymous memory. `name`
+    is the path, "[stack]" or the like, or ""; decoded as os.fsdecode does. `deleted`: the kernel added
+    " (deleted)" to it (so it does for shared anonymous memory and memfds too); `name` is without that.
+
+    Two things the text cannot tell apart: a file whose own name ends in " (deleted)", and a newline
+    in a name from the four characters \\012 (the kernel escapes newlines, but not the backslash).
+    """
+
+    start: int
+    end: int
+    prot: int
+    shared: bool
+    offset: int
+    device: str
+    inode: int
+    name: str
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """An open file descriptor: where its /proc link points, its position in bytes, its open flags.
+
+    `target` is the link's text as it stands: a path (perhaps with " (deleted)"), "pipe:[123]",
+    "anon_inode:[eventpoll]". `flags` are the O_* bits of open(2), O_CLOEXEC among them.
+    """
+
+    number: int
+    target: str
+    pos: int
+    flags: int
+
+
+def parse_maps(text: bytes) -> list[Mapping]:
+    """The mappings in the text of a /proc/PID/maps file, in its order; ValueError if it is no such text."""
+    return [_parse_line(line) for line in text.split(b"\n") if line]
+
+
+def _parse_line(line: bytes) -> Mapping:
+    # The name is everything after the padding: it may hold spaces, but never begins with one.
+    fields = line.split(b" ", 5)
+    if len(fields) < 5:
+        raise ValueError(f"not a line of /proc/PID/maps: {line!r}")
+    span, perms, offset, device, inode = fields[:5]
+    name = fields[5].lstrip(b" ") if len(fields) == 6 else b""
+    start, dash, end = span.partition(b"-")
+    if not dash or len(perms) != 4:
+        raise ValueError(f"not a line of /proc/PID/maps: {line!r}")
+    bits = ((b"r", mmap.PROT_READ), (b"w", mmap.PROT_WRITE), (b"x", mmap.PROT_EXEC))
+    deleted = name.endswith(_DELETED)
+    return Mapping(
+        start=int(start, 16),
+        end=int(end, 16),
+        prot=sum(bit for letter, bit in bits if letter in perms),
+        shared=perms.endswith(b"s"),
+        offset=int(offset, 16),
+        device=device.decode("ascii"),
+        inode=int(inode),
+        name=os.fsdecode(name.removesuffix(_DELETED).replace(b"\\012", b"\n")),
+        deleted=deleted,
+    )
+
+
+def read_maps(pid: int) -> list[Mapping]:
+    """The memory mappings of a process, by rising address."""
+    return parse_maps(_read(pid, "maps"))
+
+
+def read_auxv(pid: int) -> list[tuple[int, int]]:
+    """The auxiliary vector the process was given at exec, as (AT_* type, value), without the final AT_NULL.
+
+    It is the kernel's copy: what the process or its tracer later changed on the stack does not show.
+    """
+    data = _read(pid, "auxv")
+    pairs: list[tuple[int, int]] = []
+    for kind, value in struct.iter_unpack("=QQ", data[: len(data) // 16 * 16]):
+        if kind == _AT_NULL:
+            break
+        pairs.append((kind, value))
+    return pairs
+
+
+def descriptors(pid: int) -> list[Descriptor]:
+    """The open descriptors of a process, by number.
+
+    One that is closed while we look is left out; one that is replaced meanwhile may show the link of the old
+    file with the position of the new.
+    """
+    found: list[Descriptor] = []
+    for number in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{number}")
+            info = _pairs(_read(pid, f"fdinfo/{number}"))
+            found.append(Descriptor(number, target, int(info["pos"]), int(info["flags"], 8)))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def status(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status by name ("Tgid", "SigCgt", ...), values as text without the padding."""
+    return _pairs(_read(pid, "status"))
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb") as file:
+        return file.read()
+
+
+def _pairs(text: bytes) -> dict[str, str]:
+    """`key: value` lines as a dict. Of a key that is repeated (the `tfd` of an epoll) the first stays."""
+    pairs: dict[str, str] = {}
+    for line in text.split(b"\n"):
+        key, colon, value = line.partition(b":")
+        if colon:
+            pairs.setdefault(os.fsdecode(key), os.fsdecode(value.strip()))
+    return pairs

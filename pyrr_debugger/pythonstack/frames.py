@@ -1,0 +1,93 @@
+"""The frames of one thread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .layouts import Layout, Lines
+from .memory import Reader, UnreadableError
+from .objects import Code, read_code
+
+# enum _frameowner in Include/internal/pycore_frame.h (in 3.14, pycore_interpframe_structs.h)
+_OWNED_BY_GENERATOR = 1
+# From here on frames are not Python's: FRAME_OWNED_BY_CSTACK; before it, in 3.14, FRAME_OWNED_BY_INTERPRETER.
+_NOT_PYTHON = 3
+
+# f_executable in 3.14 is a _PyStackRef, whose low bits are a tag. Objects are aligned to 8 bytes at least.
+_TAG = 7
+
+
+@dataclass(frozen=True)
+class PythonFrame:
+    """A call of a Python function."""
+
+    function: str
+    """Its qualified name from 3.11 on, before that its bare name. May hold surrogates, as `file` may."""
+    file: str
+    """co_filename as it is: perhaps relative, perhaps "<string>"."""
+    line: int
+    """The line being executed; 0 (linetable.NO_LINE) for an instruction that has none."""
+    first_line: int
+
+
+class FrameReader:
+    """Reads stacks; remembers code objects, so it is good for one stop of the process only."""
+
+    def __init__(self, reader: Reader, layout: Layout) -> None:
+        self._reader = reader
+        self._layout = layout
+        self._codes: dict[int, Code] = {}
+        self._frames: dict[tuple[int, int], PythonFrame] = {}
+
+    def frames(self, thread: int) -> tuple[PythonFrame, ...]:
+        """Return the frames of a PyThreadState, innermost first, as far as they can be read.
+
+        Just those that Python itself would show: none that has not begun, none of the interpreter's own.
+        """
+        frames = []
+        try:
+            address = self._reader.unsigned(thread + self._layout.thread_frame)
+            if self._layout.cframe_frame is not None:
+                address = self._reader.unsigned(address + self._layout.cframe_frame)
+            for frame in self._reader.chain(address, self._layout.frame_back):
+                python_frame = self._frame(frame)
+                if python_frame is not None:
+                    frames.append(python_frame)
+        except UnreadableError:
+            pass  # the stack ends here
+        return tuple(frames)
+
+    def _frame(self, address: int) -> PythonFrame | None:
+        owner = 0
+        if self._layout.frame_owner is not None:
+            owner = self._reader.unsigned(address + self._layout.frame_owner, 1)
+            if owner >= _NOT_PYTHON:
+                return None
+        code_address = self._reader.unsigned(address + self._layout.frame_code) & ~_TAG
+        code = self._code(code_address)
+        offset = self._instruction(address, code)
+        # As _PyFrame_IsIncomplete in pycore_frame.h says it: until RESUME a frame is still being made.
+        if code.lines is Lines.LOCATIONS and owner != _OWNED_BY_GENERATOR and offset < code.first_traceable:
+            return None
+        frame = self._frames.get((code_address, offset))
+        if frame is None:
+            # Decoding a byte costs far more than reading it.
+            self._reader.charge(8 * len(code.line_table))
+            frame = PythonFrame(code.name, code.file, code.line(offset), code.first_line)
+            self._frames[code_address, offset] = frame
+        return frame
+
+    def _instruction(self, frame: int, code: Code) -> int:
+        """Return the instruction a frame is at, as a byte offset in its code; negative before the first."""
+        address = frame + self._layout.frame_instruction
+        if code.lines is Lines.LNOTAB:
+            return self._reader.signed(address)
+        if code.lines is Lines.RANGES:
+            return 2 * self._reader.signed(address)
+        return self._reader.unsigned(address) - code.units
+
+    def _code(self, address: int) -> Code:
+        code = self._codes.get(address)
+        if code is None:
+            code = self._codes[address] = read_code(self._reader, self._layout, address)
+        return code

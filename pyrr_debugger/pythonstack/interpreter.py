@@ -1,0 +1,121 @@
+"""The CPython in a process, and its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .debug_offsets import debug_offsets_size, layout_from_debug_offsets
+from .frames import FrameReader, PythonFrame
+from .image import Image, Module
+from .layouts import LAYOUTS, Layout
+from .memory import Memory, Reader, UnreadableError
+from .version import image_version
+
+
+@dataclass(frozen=True)
+class PythonThread:
+    """A thread that runs, or ran and may run again, Python code."""
+
+    native_thread: int
+    """Its pthread_t; with glibc, also the base of its %fs segment."""
+    tid: int
+    """Its Linux thread id; 0 up to 3.10, which does not store it."""
+    holds_gil: bool | None
+    """Whether it has its interpreter's lock; None if that cannot be told."""
+    frames: tuple[PythonFrame, ...]
+    """Innermost first."""
+
+
+class Interpreter:
+    """A CPython mapped in a stopped process; reads only, and may be asked again at each later stop.
+
+    A line is that of the instruction which the interpreter last noted as begun. From 3.11 on it does so in
+    the instruction's own code, so at a dispatch, where a tick stops, it is the line of the one before.
+    """
+
+    def __init__(self, memory: Memory, version: str, runtime: int, layout: Layout) -> None:
+        """`runtime` is the address of _PyRuntime. To have one for a process use `find`."""
+        self.version = version
+        """Such as "3.11.7"."""
+        self._memory = memory
+        self._runtime = runtime
+        self._layout = layout
+
+    @classmethod
+    def find(cls, memory: Memory, modules: Iterable[Module]) -> Interpreter | None:
+        """Find the CPython among the files mapped in a process: the first that exports _PyRuntime.
+
+        None if there is none, or only one of a version or kind that is unknown here.
+        """
+        for module in modules:
+            reader = Reader(memory)
+            try:
+                image = Image(reader, module)
+                runtime = image.symbol("_PyRuntime")
+                version = None if runtime is None else image_version(image, module.path)
+                if runtime is None or version is None:
+                    continue
+                layout = _layout(image, runtime, version)
+            except UnreadableError:
+                continue
+            if layout is not None:
+                return cls(memory, version, module.load_bias + runtime, layout)
+        return None
+
+    def threads(self) -> list[PythonThread]:
+        """Return the threads of all (sub)interpreters with their stacks, the newest thread first.
+
+        Before Py_Initialize() and after Py_Finalize() there are none. Whatever the memory holds, nothing is
+        raised and time is bounded: what cannot be read ends the stack, or the list, with what was read.
+        """
+        reader = Reader(self._memory)
+        frames = FrameReader(reader, self._layout)
+        threads = []
+        try:
+            head = reader.unsigned(self._runtime + self._layout.runtime_interpreters)
+            for interpreter in reader.chain(head, self._layout.interpreter_next):
+                holder = self._gil_holder(reader, interpreter)
+                first = reader.unsigned(interpreter + self._layout.interpreter_threads)
+                for thread in reader.chain(first, self._layout.thread_next):
+                    threads.append(self._thread(reader, frames, thread, holder))
+        except UnreadableError:
+            pass
+        return threads
+
+    def _thread(
+        self, reader: Reader, frames: FrameReader, thread: int, gil_holder: int | None
+    ) -> PythonThread:
+        tid = 0
+        if self._layout.thread_tid is not None:
+            tid = reader.unsigned(thread + self._layout.thread_tid)
+        return PythonThread(
+            native_thread=reader.unsigned(thread + self._layout.thread_pthread),
+            tid=tid,
+            holds_gil=None if gil_holder is None else thread == gil_holder,
+            frames=frames.frames(thread),
+        )
+
+    def _gil_holder(self, reader: Reader, interpreter: int) -> int | None:
+        """Return the PyThreadState that has an interpreter's GIL; 0 if none has, None if unknown."""
+        try:
+            if self._layout.runtime_gil is not None:
+                gil = self._runtime + self._layout.runtime_gil
+            else:
+                assert self._layout.interpreter_gil is not None
+                gil = reader.unsigned(interpreter + self._layout.interpreter_gil)
+            locked = reader.signed(gil + self._layout.gil_locked)
+            holder = reader.unsigned(gil + self._layout.gil_holder)
+        except UnreadableError:
+            return None
+        if locked == 1:
+            return holder
+        return 0 if locked in (0, -1) else None
+
+
+def _layout(image: Image, runtime: int, version: str) -> Layout | None:
+    major, minor = (int(part) for part in version.split(".")[:2])
+    size = debug_offsets_size((major, minor))
+    if size is not None:
+        return layout_from_debug_offsets(image.read(runtime, size))
+    return LAYOUTS.get((major, minor))

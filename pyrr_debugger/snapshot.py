@@ -1,0 +1,181 @@
+"""Snapshots: the memory and registers of a process, taken from a living one and rebuilt in an empty one.
+
+Every program image of a replay starts from one. A region's content is a part of a stored file, where it is mapped
+from one, and the pages that differ from it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from . import _engine, procfs
+from .errors import PyrrError, TraceError
+from .events import FilePiece, piece_from_wire
+
+PAGE = mmap.PAGESIZE
+_MMAP, _MUNMAP = 9, 11
+_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
+_ADDRESS_LIMIT = 0x7FFFFFFFF000  # TASK_SIZE on x86-64 with four levels of page tables
+_KERNEL_OWN = ("[vvar", "[vsyscall]")  # changes by itself, or is everywhere the same
+_LARGEST_STACK = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One mapping and its content. `pages` are (address, bytes) runs that differ from `piece`, or from zero."""
+
+    start: int
+    end: int
+    prot: int
+    shared: bool
+    name: str
+    piece: FilePiece | None
+    pages: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A process at a stop. `stack_limit` is its soft RLIMIT_STACK; -1 is unlimited."""
+
+    executable: str
+    regions: tuple[Region, ...]
+    registers: bytes
+    xstate: bytes
+    stack_limit: int
+
+    def to_wire(self) -> dict[str, Any]:
+        return {
+            "executable": self.executable,
+            "regions": [
+                [r.start, r.end, r.prot, r.shared, r.name, r.piece and r.piece.to_wire(), r.pages]
+                for r in self.regions
+            ],
+            "registers": self.registers,
+            "xstate": self.xstate,
+            "stack_limit": self.stack_limit,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: dict[str, Any]) -> Snapshot:
+        """Raises TraceError when `wire` is not a snapshot."""
+        try:
+            regions = tuple(_region(*r) for r in wire["regions"])
+            snapshot = cls(
+                str(wire["executable"]), regions, wire["registers"], wire["xstate"], int(wire["stack_limit"])
+            )
+            if not isinstance(snapshot.registers, bytes) or not isinstance(snapshot.xstate, bytes):
+                raise TypeError("registers are bytes")
+            return snapshot
+        except (KeyError, TypeError, ValueError) as error:
+            raise TraceError(f"a snapshot of the trace is malformed ({error}): the trace is damaged") from None
+
+
+def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any, pages: Any) -> Region:
+    aligned = start % PAGE == 0 and end % PAGE == 0
+    if not (aligned and 0 <= start < end <= _ADDRESS_LIMIT and 0 <= prot <= 7):
+        raise ValueError(f"region {start:#x}-{end:#x}")
+    content = tuple((a, d) for a, d in pages)
+    for address, data in content:
+        if not isinstance(data, bytes) or not start <= address <= address + len(data) <= end:
+            raise ValueError(f"pages outside of region {start:#x}-{end:#x}")
+    found = piece_from_wire(piece) if piece else None
+    return Region(start, end, prot, bool(shared), str(name), found, content)
+
+
+class FileStore(Protocol):
+    """Where the files of a recording are stored."""
+
+    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> tuple[FilePiece, bytes] | None:
+        """Stores the file behind a mapping: the piece that is mapped, and its content."""
+        ...
+
+
+def take(pid: int, store: FileStore) -> Snapshot:
+    """The snapshot of a stopped process with one task. Raises OSError when it is gone."""
+    regions = []
+    for mapping in procfs.read_maps(pid):
+        if mapping.name.startswith(_KERNEL_OWN):
+            continue
+        stored = store.store_mapped(pid, mapping) if mapping.inode else None
+        piece, base = stored or (None, b"")
+        pages = tuple(_changed(mapping.start, _read(pid, mapping), base))
+        name = mapping.name
+        regions.append(Region(mapping.start, mapping.end, mapping.prot, mapping.shared, name, piece, pages))
+    soft, _ = resource.prlimit(pid, resource.RLIMIT_STACK)
+    executable = os.readlink(f"/proc/{pid}/exe")
+    registers, xstate = _engine.registers(pid), _engine.xstate(pid)
+    return Snapshot(executable, tuple(regions), registers, xstate, soft)
+
+
+def _read(pid: int, mapping: procfs.Mapping) -> bytes:
+    """What is readable of a mapping: pages behind the end of its file are not."""
+    return _engine.read(pid, mapping.start, mapping.end - mapping.start)
+
+
+def _changed(start: int, content: bytes, base: bytes) -> Iterator[tuple[int, bytes]]:
+    """The runs of pages in which `content` differs from `base` followed by zeros."""
+    zero = bytes(PAGE)
+    run = 0
+    for at in range(0, len(content) + PAGE, PAGE):
+        page = content[at : at + PAGE]
+        if page and page != (base[at : at + PAGE].ljust(PAGE, b"\0") if at < len(base) else zero):
+            continue
+        if at > run:
+            yield start + run, content[run:at]
+        run = at + PAGE
+
+
+def restore(
+    snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, file: Callable[[str], bytes]
+) -> None:
+    """Rebuilds a snapshot in the stub process `pid`, which stands for `task`. `file` gives stored files.
+
+    Raises PyrrError where the kernel refuses a mapping.
+    """
+    gate = _engine.GATE_PAGE
+    for start, end in ((PAGE, gate), (gate + _engine.GATE_BYTES, _ADDRESS_LIMIT)):
+        _demand(engine.inject(task, _MUNMAP, start, end - start), "clear the address space")
+    for region in snapshot.regions:
+        start = _stack_start(snapshot, region) if region.name == "[stack]" else region.start
+        if start < gate + _engine.GATE_BYTES and region.end > gate:
+            raise PyrrError(f"the program has memory at {gate:#x}, where replay needs its own page")
+        map_anonymous(engine, task, start, region.end - start, region.prot, region.shared)
+        if region.piece:
+            fill(pid, region.start, region.piece, file)
+        for address, content in region.pages:
+            _engine.write(pid, address, content)
+    _engine.set_registers(pid, snapshot.registers, snapshot.xstate)
+
+
+def _stack_start(snapshot: Snapshot, region: Region) -> int:
+    """The lowest address down to which the kernel would have let the stack grow: no page of it grows by itself
+    in replay, since neither ptrace nor process_vm_writev expand a stack (kernel commit 8d7071af8907)."""
+    limit = snapshot.stack_limit
+    limit = _LARGEST_STACK if limit < 0 or limit > _LARGEST_STACK else limit
+    return max(PAGE, min(region.start, region.end - limit // PAGE * PAGE))
+
+
+def map_anonymous(
+    engine: _engine.Replayer, task: int, start: int, length: int, prot: int, shared: bool
+) -> None:
+    """Maps zeroed memory at exactly `start`. Raises PyrrError where the kernel refuses."""
+    flags = (_MAP_SHARED if shared else _MAP_PRIVATE) | _MAP_FIXED | _MAP_ANONYMOUS | _MAP_NORESERVE
+    result = engine.inject(task, _MMAP, start, length, prot, flags, (1 << 64) - 1, 0)
+    _demand(result - start, f"map {length} bytes at {start:#x}")
+
+
+def fill(pid: int, address: int, piece: FilePiece, file: Callable[[str], bytes]) -> None:
+    """Writes part of a stored file into memory."""
+    content = memoryview(file(piece.hash))[piece.offset : piece.offset + piece.length]
+    if content:
+        _engine.write(pid, address, content)
+
+
+def _demand(result: int, purpose: str) -> None:
+    if result:
+        raise PyrrError(f"cannot {purpose} in the replayed process: error {result}")

@@ -1,0 +1,80 @@
+"""A cache of stored files shared by recordings, so that the interpreter is hashed and compressed once.
+
+It lies in `$XDG_CACHE_HOME/pyrr/files`. An entry is found by the identity of a file (device, inode, size, times);
+traces take entries over as hard links, or copies where that is not possible. It may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+_SETTLED_SECONDS = 2.0
+"""A file changed this recently might change again within the granularity of its times."""
+
+
+class FileCache:
+    """All methods do without the cache when it cannot be read or written: it only saves time."""
+
+    def __init__(self) -> None:
+        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        self._folder = Path(base) / "pyrr" / "files"
+        self._identities: dict[str, str] = {}
+
+    @staticmethod
+    def _identity(status: os.stat_result) -> str | None:
+        if time.time() - max(status.st_ctime, status.st_mtime) < _SETTLED_SECONDS:
+            return None
+        times = f"{status.st_size}-{status.st_mtime_ns}-{status.st_ctime_ns}"
+        return f"{status.st_dev}-{status.st_ino}-{times}"
+
+    def find(self, status: os.stat_result) -> str | None:
+        """The hash of the file with this status, if it is known and its content is in the cache."""
+        identity = self._identity(status)
+        if identity is None:
+            return None
+        try:
+            return os.readlink(self._folder / identity)
+        except OSError:
+            return None
+
+    def learn(self, status: os.stat_result, hash_: str) -> None:
+        """Remembers what the content of a file hashes to, once the content is kept."""
+        if (identity := self._identity(status)) is not None:
+            self._identities[hash_] = identity
+
+    def link(self, hash_: str, target: Path) -> bool:
+        """Puts the cached content at `target`; False if there is none."""
+        return _link_or_copy(self._folder / hash_, target)
+
+    def keep(self, hash_: str, source: Path) -> None:
+        """Takes over content that a trace has stored, if `learn` has named it."""
+        identity = self._identities.pop(hash_, None)
+        if identity is None:
+            return
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if _link_or_copy(source, self._folder / hash_):
+                temporary = self._folder / f"{identity}.{os.getpid()}"
+                os.symlink(hash_, temporary)
+                os.replace(temporary, self._folder / identity)
+
+
+def _link_or_copy(source: Path, target: Path) -> bool:
+    try:
+        os.link(source, target)
+        return True
+    except FileExistsError:
+        return True
+    except OSError:
+        pass
+    try:
+        temporary = target.with_name(f"{target.name}.{os.getpid()}")
+        shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,314 @@
+"""The trace on disk: a private directory that grows as the program runs. docs/trace-format.md specifies it.
+
+`header` says what was recorded, `events` holds the chunks, `files/` the content-addressed store. The writer
+compresses and writes in a thread of its own, in order: a chunk reaches the disk after the files it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgpack
+import zstandard
+
+from .errors import TraceError
+from .events import EndEvent, Event, decode
+from .store import FileCache
+
+FORMAT = 1
+"""Version of the format. A change of meaning raises it; readers refuse what they do not know."""
+
+_SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
+_HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
+_HEAD_CRC = struct.Struct("<I")
+_HEAD_BYTES = _HEAD.size + _HEAD_CRC.size
+_LEVEL = 1  # measured: 3 costs twice the time for a tenth less (docs/performance.md)
+_LARGEST_FRAME = 1 << 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Where the frame of some whole events lies in the file `events`."""
+
+    first: int
+    count: int
+    offset: int
+    length: int
+    crc: int
+
+
+def hash_of(content: bytes) -> str:
+    """The name of some content in the store."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+class TraceWriter:
+    """Writes a new trace. After a failed write (`error` is set) everything more is dropped."""
+
+    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+        """Creates the directory, which must not exist. Raises OSError."""
+        path.mkdir(mode=0o700, parents=True)
+        os.chmod(path, 0o700)  # whatever the umask
+        (path / "files").mkdir(mode=0o700)
+        self.path = path
+        self.error: OSError | None = None
+        self._known: set[str] = set()
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
+        with open(path / "header", "xb") as file:
+            file.write(packed)
+        self._cache = FileCache()
+        self._events = open(path / "events", "xb", buffering=0)  # noqa: SIM115 (closed by close)
+        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
+        self._affinity = os.sched_getaffinity(0)
+        self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
+        self._thread.start()
+
+    def add_file(self, content: bytes | memoryview, hash_: str) -> None:
+        """Stores content under its hash, once."""
+        if hash_ not in self._known:
+            self._known.add(hash_)
+            self._queue.put((self._write_file, hash_, content))
+
+    def add_stored(self, hash_: str) -> bool:
+        """Takes a file over from the cache of earlier recordings; False if it is not there."""
+        if hash_ not in self._known:
+            if not self._cache.link(hash_, self.path / "files" / hash_):
+                return False
+            self._known.add(hash_)
+        return True
+
+    @property
+    def cache(self) -> FileCache:
+        """Files of earlier recordings, by identity."""
+        return self._cache
+
+    def add_chunk(self, first: int, count: int, data: bytes) -> None:
+        """Appends `count` encoded events."""
+        if count:
+            self._queue.put((self._write_chunk, first, count, data))
+
+    def close(self) -> None:
+        """Waits until all is written."""
+        self._queue.put(None)
+        self._thread.join()
+        self._events.close()
+
+    def _work(self) -> None:
+        # The recorder's thread is bound to the processor of the program; this one takes another.
+        os.sched_setaffinity(0, self._affinity)
+        while (task := self._queue.get()) is not None:
+            if self.error is None:
+                try:
+                    task[0](*task[1:])
+                except OSError as error:
+                    self.error = error
+
+    def _write_file(self, hash_: str, content: bytes) -> None:
+        path = self.path / "files" / hash_
+        with open(path, "xb", buffering=0) as file:
+            _write_all(file, self._compressor.compress(content))
+        self._cache.keep(hash_, path)
+
+    def _write_chunk(self, first: int, count: int, data: bytes) -> None:
+        frame = self._compressor.compress(data)
+        head = _HEAD.pack(
+            _SKIPPABLE_MAGIC, _HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame)
+        )
+        _write_all(self._events, head + _HEAD_CRC.pack(zlib.crc32(head)) + frame)
+
+
+def _write_all(file: Any, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+
+
+class TraceReader:
+    """Reads a trace, whole or cut. Every method raises TraceError on damage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.header = self._read_header()
+        try:
+            self._file: BinaryIO = open(path / "events", "rb")  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise TraceError(f"{path} has no readable events ({error.strerror}): it is not a trace") from None
+        self.chunks, self._tail = self._read_chunks()
+        if not self.chunks:
+            raise TraceError(f"{path} holds no event: the recorder ended before the first one was written")
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._decoded: tuple[int, list[Event]] | None = None
+        self._times: dict[int, int] = {0: 0}
+
+    def __enter__(self) -> TraceReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def _read_header(self) -> dict[str, Any]:
+        try:
+            packed = (self.path / "header").read_bytes()
+        except OSError as error:
+            raise TraceError(f"{self.path} is not a trace: its header: {error.strerror}") from None
+        try:
+            plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=1 << 24)
+            header = msgpack.unpackb(plain, strict_map_key=False)
+            version = header["format"]
+            if not isinstance(header["command"], list):
+                raise TypeError("command")
+        except (zstandard.ZstdError, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+            raise TraceError(f"{self.path}: the header is damaged ({error})") from None
+        if version != FORMAT:
+            raise TraceError(f"{self.path} has format {version}; this pyrr reads format {FORMAT}")
+        if len(packed) != _frame_size(packed):
+            raise TraceError(f"{self.path}: the header is damaged (bytes behind its end)")
+        return dict(header)
+
+    def _read_chunks(self) -> tuple[list[Chunk], int]:
+        """The whole chunks, and the number of bytes behind the last of them."""
+        chunks: list[Chunk] = []
+        size = os.fstat(self._file.fileno()).st_size
+        offset = 0
+        expected = 0
+        while offset + _HEAD_BYTES <= size:
+            head = os.pread(self._file.fileno(), _HEAD_BYTES, offset)
+            magic, payload, first, count, length, crc = _HEAD.unpack_from(head)
+            known = magic == _SKIPPABLE_MAGIC and payload == _HEAD_BYTES - 8 and first == expected
+            if not known or zlib.crc32(head[: _HEAD.size]) != _HEAD_CRC.unpack_from(head, _HEAD.size)[0]:
+                raise TraceError(f"{self.path}: the head of the chunk at byte {offset} is damaged")
+            if offset + _HEAD_BYTES + length > size:
+                break
+            chunks.append(Chunk(first, count, offset + _HEAD_BYTES, length, crc))
+            offset += _HEAD_BYTES + length
+            expected += count
+        return chunks, size - offset
+
+    @property
+    def count(self) -> int:
+        """Number of events."""
+        last = self.chunks[-1]
+        return last.first + last.count
+
+    @property
+    def end(self) -> EndEvent | None:
+        """The last event of a complete trace; None where the recording was cut."""
+        last = self.events_of(len(self.chunks) - 1)[-1]
+        return last if isinstance(last, EndEvent) and not self._tail else None
+
+    def check(self) -> None:
+        """Compares every chunk with its checksum, so that nothing damaged is ever replayed."""
+        for chunk in self.chunks:
+            self._frame(chunk)
+
+    def _frame(self, chunk: Chunk) -> bytes:
+        frame = os.pread(self._file.fileno(), chunk.length, chunk.offset)
+        if zlib.crc32(frame) != chunk.crc:
+            raise TraceError(f"{self.path}: the chunk of event {chunk.first} is damaged (checksum)")
+        return frame
+
+    def data_of(self, index: int) -> bytes:
+        """The encoded events of a chunk."""
+        frame = self._frame(self.chunks[index])
+        try:
+            return self._decompressor.decompress(frame, max_output_size=_LARGEST_FRAME)
+        except zstandard.ZstdError as error:
+            first = self.chunks[index].first
+            raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
+
+    def events_of(self, index: int) -> list[Event]:
+        """The events of a chunk."""
+        if self._decoded and self._decoded[0] == index:
+            return self._decoded[1]
+        chunk = self.chunks[index]
+        time = self._time_before(index)
+        events: list[Event] = []
+        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
+        unpacker.feed(self.data_of(index))
+        try:
+            for wire in unpacker:
+                event = decode(chunk.first + len(events), time, wire)
+                time = event.time
+                events.append(event)
+        except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:
+            raise TraceError(f"{self.path}: the chunk of event {chunk.first} is damaged ({error})") from None
+        if len(events) != chunk.count:
+            raise TraceError(f"{self.path}: the chunk of event {chunk.first} does not hold {chunk.count} events")
+        self._times[index + 1] = time
+        self._decoded = (index, events)
+        return events
+
+    def _time_before(self, index: int) -> int:
+        known = max(i for i in self._times if i <= index)
+        for i in range(known, index):
+            self.events_of(i)
+        return self._times[index]
+
+    def chunk_of(self, number: int) -> int:
+        """Index of the chunk that holds event `number`."""
+        low, high = 0, len(self.chunks) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.chunks[middle].first <= number else (low, middle - 1)
+        return low
+
+    def event(self, number: int) -> Event:
+        """Event `number`, which must exist."""
+        index = self.chunk_of(number)
+        return self.events_of(index)[number - self.chunks[index].first]
+
+    def events(self, start: int = 0, until: int | None = None) -> Iterator[Event]:
+        """The events from `start` up to and without `until`."""
+        until = self.count if until is None else min(until, self.count)
+        if start >= until:
+            return
+        for index in range(self.chunk_of(start), len(self.chunks)):
+            if self.chunks[index].first >= until:
+                return
+            for event in self.events_of(index):
+                if start <= event.number < until:
+                    yield event
+
+    def file(self, hash_: str) -> bytes:
+        """Content of the store, compared with its name."""
+        if not hash_.isalnum():
+            raise TraceError(f"{self.path}: {hash_!r} names no stored file")
+        try:
+            packed = (self.path / "files" / hash_).read_bytes()
+        except OSError as error:
+            raise TraceError(f"{self.path}: the stored file {hash_}: {error.strerror}") from None
+        try:
+            content = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST_FRAME)
+        except zstandard.ZstdError as error:
+            raise TraceError(f"{self.path}: the stored file {hash_} is damaged ({error})") from None
+        if hash_of(content) != hash_ or _frame_size(packed) != len(packed):
+            raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
+        return content
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, the store included."""
+        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+
+
+def _frame_size(packed: bytes) -> int:
+    """Length of the zstd frame at the start of `packed` (RFC 8878): what follows it is damage."""
+    at = zstandard.frame_header_size(packed)
+    last = False
+    while not last:
+        if at + 3 > len(packed):
+            return -1
+        block = int.from_bytes(packed[at : at + 3], "little")
+        last = bool(block & 1)
+        at += 3 + (1 if block >> 1 & 3 == 1 else block >> 3)
+    return at + (4 if zstandard.get_frame_parameters(packed).has_checksum else 0)

@@ -1,0 +1,353 @@
+"""A recording session: the policy around the engine's loop."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import msgpack
+
+from .. import _engine, checksum, cpu, procfs, snapshot
+from ..errors import PyrrError
+from ..events import EventKind, FilePiece
+from ..trace import TraceWriter
+from .entropy import random_sites, trap_bytes
+from .files import FileRecorder, MappedFile
+
+assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
+
+_AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
+_PROT_WRITE, _PROT_EXEC = 2, 4
+_MAP_SHARED_TYPES = (1, 3)
+_SYS_MMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 77, 18, 296, 285
+_FLUSH_SECONDS = 0.25
+_RSP = 19 * 8  # offset of rsp in struct user_regs_struct
+
+
+class CommandError(PyrrError):
+    """The program cannot be executed; `status` is what a shell would return."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What came of a session. `status` is the exit status of the program as a shell gives it (128 + signal);
+    `failure` says why the trace is cut, if it is."""
+
+    path: Path
+    status: int
+    events: int
+    failure: str | None
+
+
+def find_program(command: str) -> str:
+    """The path that execvp would run. Raises CommandError with status 127 or 126."""
+    found = shutil.which(command)
+    if found:
+        return found
+    if "/" in command and os.path.exists(command):
+        raise CommandError(f"{command}: cannot be executed (permission denied, or a directory)", 126)
+    raise CommandError(f"{command}: command not found", 127)
+
+
+class RecordingSession:
+    """Records one command and all its children into a new trace."""
+
+    def __init__(self, command: list[str], path: Path, checksum_every: int = 0) -> None:
+        """Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
+        self._program = find_program(command[0])
+        self._command = command
+        self._affinity = os.sched_getaffinity(0)
+        self._core = _current_core(self._affinity)
+        header = {
+            "command": command,
+            "cwd": os.getcwd(),
+            "started": time.time(),
+            "machine": {"kernel": os.uname().release, "architecture": os.uname().machine},
+            "core": self._core,
+            "cpu": cpu.features(_engine.cpuid, _engine.xgetbv()).to_wire(),
+        }
+        try:
+            self._writer = TraceWriter(path, header)
+        except FileExistsError:
+            raise PyrrError(f"{path} exists already: name another trace, or remove it") from None
+        except OSError as error:
+            raise PyrrError(f"cannot make a trace at {path}: {error.strerror}") from None
+        self._files = FileRecorder(self._writer)
+        self._engine = _engine.Recorder()
+        self._engine.checksum_every = checksum_every
+        self._watched: set[tuple[int, int]] = set()
+        self._status = 0
+        self._root = 0
+
+    def run(self) -> Recording:
+        """Runs the program to its end, recorded as long as the trace can be written."""
+        # One processor for tracer and tracees: a stop then costs a tenth (docs/performance.md).
+        os.sched_setaffinity(0, {self._core})
+        try:
+            environment = [k + b"=" + v for k, v in os.environb.items()]
+            arguments = [os.fsencode(a) for a in self._command]
+            self._root = self._engine.spawn(os.fsencode(self._program), arguments, environment)
+        except OSError as error:
+            self._writer.close()
+            shutil.rmtree(self._writer.path, ignore_errors=True)
+            status = 127 if error.errno == errno.ENOENT else 126
+            raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
+        with _signals(self._root):
+            failure = self._record()
+            if failure:
+                self._live_on()
+        self._writer.close()
+        if not failure and self._writer.error:
+            failure = _write_failure(self._writer)
+        return Recording(self._writer.path, _shell_status(self._status), self._engine.events, failure)
+
+    def _record(self) -> str | None:
+        """Handles requests until the program has ended (None), or until recording cannot go on (the reason)."""
+        handlers: dict[object, Callable[..., None]] = {
+            "exec": self._exec,
+            "map": self._map,
+            "written": self._written,
+            "checksum": self._checksum,
+            "exiting": self._exiting,
+            "flush": self._flush,
+        }
+        while self._writer.error is None:
+            try:
+                kind, *detail = self._engine.run()
+            except OSError as error:
+                self._flush()
+                return f"the kernel refused to trace on ({error.strerror})"
+            if kind == "done":
+                self._emit(EventKind.END, 0, self._status)
+                self._flush()
+                return None
+            handlers[kind](*detail)
+        return _write_failure(self._writer)
+
+    def _live_on(self) -> None:
+        """The program goes on untraced."""
+        self._engine.detach()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                try:
+                    self._status = os.waitpid(self._root, 0)[1]
+                    return
+                except InterruptedError:
+                    continue
+
+    def _emit(self, kind: EventKind, task: int, *items: object) -> None:
+        packer = msgpack.Packer()
+        payload = b"".join(packer.pack(item) for item in items)
+        self._engine.emit(kind, task, len(items), payload)
+
+    def _flush(self) -> None:
+        self._writer.add_chunk(*self._engine.take())
+
+    def _exec(self, task: int, process: int) -> None:
+        _hide_vdso(task)
+        for mapping in procfs.read_maps(process):
+            if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
+                code = _engine.read(process, mapping.start, mapping.end - mapping.start)
+                self._replace_random(task, code, mapping.start)
+        image = snapshot.take(process, self._files).to_wire()
+        image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
+        image["cwd"] = os.readlink(f"/proc/{process}/cwd")
+        image["descriptors"] = [
+            [d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)
+        ]
+        self._emit(EventKind.EXEC, task, image)
+
+    def _replace_random(self, task: int, code: bytes, base: int) -> list[tuple[int, bytes]]:
+        """Puts a trap in the place of each rdrand and rdseed; returns what was written."""
+        patches = []
+        for site in random_sites(code, base):
+            at = site.address - base
+            try:
+                self._engine.patch(task, site.address, code[at : at + site.length])
+            except OSError:
+                self._emit(EventKind.NOTE, task, f"too many rdrand instructions: {site.address:#x} is not recorded")
+                break
+            patch = trap_bytes(site)
+            _engine.write(task, site.address, patch)
+            patches.append((site.address, patch))
+        return patches
+
+    def _map(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
+        if nr != _SYS_MMAP:
+            self._complete(_memory_of(process, result))
+            return
+        _, length, prot, flags, descriptor, offset = args
+        descriptor &= 0xFFFFFFFF
+        shared = flags & 0xF in _MAP_SHARED_TYPES
+        mapped = self._files.store_descriptor(process, descriptor, offset, length)
+        if mapped is None:
+            target = _target(process, descriptor)
+            if shared:
+                text = f"{target} is mapped: what others write there later is not recorded"
+                self._emit(EventKind.NOTE, task, text)
+            self._complete(_memory_of(process, result))
+            return
+        outputs: list[tuple[int, FilePiece | bytes]] = [(result, mapped.piece)]
+        if prot & _PROT_EXEC and not shared:
+            outputs += self._replace_random(task, mapped.content, result)
+        self._complete(outputs)
+        self._watch(process, descriptor, mapped)
+
+    def _watch(self, process: int, descriptor: int, mapped: MappedFile) -> None:
+        """Later writes to a mapped file show through the mapping. ELF files are not written while mapped."""
+        with contextlib.suppress(OSError):
+            status = os.stat(f"/proc/{process}/fd/{descriptor}")
+            identity = (status.st_dev, status.st_ino)
+            if not mapped.is_elf and identity not in self._watched:
+                self._watched.add(identity)
+                self._engine.watch(*identity)
+
+    def _written(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
+        """A file changed that is or was mapped: the pages of it that the program can see are outputs."""
+        descriptor = args[0] & 0xFFFFFFFF
+        try:
+            status = os.stat(f"/proc/{process}/fd/{descriptor}")
+            start, end = _changed_part(process, descriptor, nr, args, result)
+            outputs: list[tuple[int, bytes]] = []
+            for mapping in procfs.read_maps(process):
+                if mapping.inode == status.st_ino:
+                    low = max(start, mapping.offset)
+                    high = min(end, mapping.offset + mapping.end - mapping.start)
+                    if low < high:
+                        address = mapping.start + low - mapping.offset
+                        outputs.append((address, _engine.read(process, address, high - low)))
+            self._complete(outputs)
+        except OSError as error:
+            self._emit(EventKind.NOTE, task, f"a write to a mapped file was not followed: {error.strerror}")
+
+    def _complete(self, outputs: Any) -> None:
+        packer = msgpack.Packer()
+        packed = b"".join(
+            packer.pack(address) + packer.pack(c.to_wire() if isinstance(c, FilePiece) else c)
+            for address, c in outputs
+        )
+        self._engine.complete(len(outputs), packed)
+
+    def _checksum(self, task: int, process: int) -> None:
+        with contextlib.suppress(OSError):
+            ranges = [list(r) for r in checksum.of_process(process)]
+            self._emit(EventKind.CHECKSUM, task, process, 1, _engine.registers(task), ranges)
+
+    def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int) -> None:
+        if task == self._root:
+            self._status = status
+        if tasks == 1 and arrived:
+            self._checksum(task, process)
+
+
+def _current_core(allowed: set[int]) -> int:
+    """The processor this runs on: field 39 of /proc/self/stat, proc_pid_stat(5)."""
+    core = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+    return core if core in allowed else min(allowed)
+
+
+@contextlib.contextmanager
+def _signals(root: int) -> Iterator[None]:
+    """While a program is recorded, the terminal's signals are its own, and a request to end is passed on. The timer
+    makes waiting return, so that events reach the disk while the program sleeps."""
+
+    def forward(number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(root, number)
+
+    def wake(_: int, __: FrameType | None) -> None:
+        pass
+
+    handlers: dict[signal.Signals, Any] = {
+        signal.SIGINT: signal.SIG_IGN,
+        signal.SIGQUIT: signal.SIG_IGN,
+        signal.SIGTERM: forward,
+        signal.SIGHUP: forward,
+        signal.SIGALRM: wake,
+    }
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    signal.setitimer(signal.ITIMER_REAL, _FLUSH_SECONDS, _FLUSH_SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _hide_vdso(task: int) -> None:
+    """Makes libc take real system calls for the time: without its entry in the auxiliary vector on the stack, the
+    vDSO is not found (getauxval(3))."""
+    stack = int.from_bytes(_engine.registers(task)[_RSP : _RSP + 8], "little")
+    data = _engine.read(task, stack, 1 << 20)
+    words = memoryview(data[: len(data) // 8 * 8]).cast("Q")
+    at = 1 + words[0] + 1  # argc, argv and its NULL
+    while words[at]:
+        at += 1
+    at += 1
+    while words[at] != _AT_NULL:
+        if words[at] == _AT_SYSINFO_EHDR:
+            _engine.write(task, stack + 8 * at, _AT_IGNORE.to_bytes(8, "little"))
+        at += 2
+
+
+def _memory_of(process: int, address: int) -> list[tuple[int, bytes]]:
+    """The readable content of the mapping at an address."""
+    for mapping in procfs.read_maps(process):
+        if mapping.start <= address < mapping.end:
+            return [(mapping.start, _engine.read(process, mapping.start, mapping.end - mapping.start))]
+    return []
+
+
+def _target(process: int, descriptor: int) -> str:
+    try:
+        return os.readlink(f"/proc/{process}/fd/{descriptor}")
+    except OSError:
+        return f"descriptor {descriptor}"
+
+
+def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...], result: int) -> tuple[int, int]:
+    """The byte range of a file that a call has changed; all of it where the call does not tell."""
+    if nr in (_SYS_PWRITE64, _SYS_PWRITEV):
+        return args[3], args[3] + result
+    if nr in (_SYS_FTRUNCATE, _SYS_FALLOCATE):
+        return 0, 1 << 62
+    position = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
+    return max(0, position - result), position
+
+
+def _write_failure(writer: TraceWriter) -> str:
+    error = cast(OSError, writer.error)
+    return f"the trace {writer.path} cannot be written ({error.strerror})"
+
+
+def _shell_status(status: int) -> int:
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def report(recording: Recording, quiet: bool) -> None:
+    """The line on stderr with which a recording ends."""
+    if recording.failure:
+        print(
+            f"pyrr: recording stopped: {recording.failure}. The program went on unrecorded; "
+            f"what was recorded until then is in {recording.path}",
+            file=sys.stderr,
+        )
+    elif not quiet:
+        size = sum(file.stat().st_size for file in recording.path.rglob("*") if file.is_file())
+        print(f"pyrr: {recording.path}: {recording.events} events, {size / 1e6:.1f} MB", file=sys.stderr)

@@ -1,0 +1,62 @@
+"""Builds the C parts: the engine (an extension), the stub (a static program), and the table of system calls."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ENGINE = ["checksum", "instruction", "module", "recorder", "replayer", "tracee", "transfer", "wire"]
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+STUB_FLAGS = [
+    "-O2",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-fno-pic",
+    "-mcmodel=large",
+    "-fcf-protection=none",
+    "-fno-asynchronous-unwind-tables",
+    "-nostdlib",
+    "-static",
+    "-no-pie",
+    "-Wl,--build-id=none",
+]
+
+
+class Build(build_ext):
+    """Generates the table before the engine is compiled, and links the stub beside it."""
+
+    def run(self) -> None:
+        table = Path(self.build_temp) / "syscall_table.h"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        generate = [sys.executable, "-m", "pyrr_debugger.syscalls.generate", str(table)]
+        subprocess.run(generate, check=True, env=environment)
+        for extension in self.extensions:
+            extension.include_dirs.append(str(table.parent))
+        super().run()
+        package = Path("pyrr_debugger") if self.inplace else Path(self.build_lib) / "pyrr_debugger"
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        script = "-Wl,-T,native/stub/stub.ld"
+        output = ["native/stub/stub.c", "-o", str(package / "stub")]
+        subprocess.run([*compiler, *WARNINGS, *STUB_FLAGS, script, *output], check=True)
+
+
+sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if os.environ.get("PYRR_SANITIZE") else []
+setup(
+    ext_modules=[
+        Extension(
+            "pyrr_debugger._engine",
+            [f"native/engine/{name}.c" for name in ENGINE],
+            depends=[str(path) for path in Path("native").rglob("*.h")],
+            extra_compile_args=[*WARNINGS, "-O2", "-g", "-fvisibility=hidden", *sanitize],
+            extra_link_args=sanitize,
+        )
+    ],
+    cmdclass={"build_ext": Build},
+)

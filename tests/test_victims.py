@@ -1,0 +1,212 @@
+"""Every victim on every interpreter: recorded as it runs bare, replayed as recorded, memory included."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import harness
+import pytest
+from harness import Interpreter, Result, Surroundings, victim
+
+STATUS = {
+    "exit_status": 7,
+    "fault_handler": 139,
+    "killed_by_signal": 143,
+    "segfault": 139,
+    "traceback_crash": 1,
+}
+"""How victims end that do not end well."""
+
+CERTAIN = {"unknown_ioctl"}
+"""Victims that may happen to print no entropy at all."""
+
+NAMES = [
+    "asyncio_loopback",
+    "brk_growth",
+    "codecs_and_hashes",
+    "deep_recursion",
+    "denied_syscalls",
+    "entropy",
+    "environment_and_cwd",
+    "event_storm",
+    "exit_status",
+    "fault_handler",
+    "files_and_directories",
+    "gc_and_weakrefs",
+    "killed_by_signal",
+    "large_allocation",
+    "long_output",
+    "mapped_files",
+    "memory_management",
+    "numpy_work",
+    "output_streams",
+    "polling",
+    "random_bytes",
+    "random_instruction",
+    "refused_syscalls",
+    "reopened_output",
+    "segfault",
+    "sendfile_output",
+    "signal_handler",
+    "sqlite_database",
+    "standard_input",
+    "stdlib_imports",
+    "subprocess_output",
+    "threads_queue",
+    "time_stamp_counter",
+    "traceback_crash",
+    "unknown_ioctl",
+    "vdso",
+]
+
+TYPED = "Guido\nfirst line\n\nthird, ünïcode\n".encode()
+
+Prepare = Callable[[str, Interpreter], list[str]]
+
+
+@pytest.fixture
+def prepare(request: pytest.FixtureRequest, tmp_path: Path) -> Prepare:
+    """Gives the command line of a victim."""
+
+    def command(name: str, interpreter: Interpreter) -> list[str]:
+        python, arguments = interpreter.path, []
+        if name == "numpy_work":
+            python = request.getfixturevalue("with_numpy")(interpreter)
+        elif name == "random_instruction":
+            arguments = [str(request.getfixturevalue("random_library"))]
+        elif name == "event_storm":
+            arguments = [str(tmp_path / "log")]
+        elif name == "environment_and_cwd":
+            arguments = ["an argument", "", "--json", "--", "ünïcode"]
+        return [str(python), str(victim(name)), *arguments]
+
+    return command
+
+
+def surroundings_of(name: str, around: Surroundings) -> Surroundings:
+    return replace(around, stdin=TYPED) if name == "standard_input" else around
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_victim_runs_bare(
+    name: str, interpreter: Interpreter, prepare: Prepare, around: Surroundings
+) -> None:
+    """The victims themselves are sound: same end and same certain lines twice, but no two outputs equal."""
+    around = surroundings_of(name, around)
+    command = prepare(name, interpreter)
+    first, second = harness.run(command, around), harness.run(command, around)
+    assert first.status == STATUS.get(name, 0), str(first)
+    harness.assert_same_meaning(first, second)
+    assert name in CERTAIN or first.entropy != second.entropy, str(first)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_victim_is_recorded_and_replayed(
+    name: str, interpreter: Interpreter, prepare: Prepare, around: Surroundings, trace: Path, scratch: Path
+) -> None:
+    """Recording changes nothing for the program; replay gives the same bytes out and the same memory."""
+    around = surroundings_of(name, around)
+    command = prepare(name, interpreter)
+    bare = harness.run(command, around)
+    recorded = harness.record(trace, *command, around=around)
+    assert recorded.status == STATUS.get(name, 0), str(recorded)
+    if name == "refused_syscalls":
+        assert_refused(recorded)
+    harness.assert_same_meaning(bare, recorded)
+    files = contents(scratch.parent)
+    replayed = harness.replay(trace)
+    assert replayed.status == 0, str(replayed)
+    harness.assert_same_output(recorded, replayed)
+    harness.assert_verified(harness.verify(trace))
+    assert contents(scratch.parent) == files, "a replay touched files"
+
+
+def assert_refused(recorded: Result) -> None:
+    """Calls by which the kernel writes to memory later do not exist for a recorded program."""
+    found = dict(re.findall(rb"^~ (\w+) (\w+)", recorded.stdout, re.MULTILINE))
+    assert found == dict.fromkeys((b"io_setup", b"io_uring_setup", b"rseq"), b"ENOSYS")
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory, but for the trace."""
+    return {
+        str(path): path.read_bytes() if path.is_file() else b""
+        for path in sorted(directory.rglob("*"))
+        if "trace" not in path.relative_to(directory).parts
+    }
+
+
+def test_standard_input_from_terminal(interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """A program keeps its terminal under the recorder, and its replay needs none."""
+    command = [str(interpreter.path), str(victim("standard_input"))]
+    typed = TYPED + b"\x04\x04"
+    bare = harness.run_on_terminal(command, typed, around)
+    assert b"<stdin> True" in bare.stdout, str(bare)
+    assert b"os.terminal_size(columns=132, lines=43)" in bare.stdout, str(bare)
+    recorded = harness.run_on_terminal(harness.record_words(trace, *command), typed, around)
+    harness.assert_same_meaning(bare, recorded)
+    replayed = harness.replay(trace, merge=True)
+    assert replayed.status == 0, str(replayed)
+    assert not harness.difference(recorded.stdout, replayed.stdout)
+    harness.assert_verified(harness.verify(trace))
+
+
+def test_empty_standard_input(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """The end of a closed pipe is an input like any other: here it is an uncaught EOFError."""
+    command = [str(one_interpreter.path), str(victim("standard_input"))]
+    around = replace(around, stdin=b"")
+    bare = harness.run(command, around)
+    assert bare.status == 1
+    assert b"EOFError" in bare.stderr
+    recorded = harness.record(trace, *command, around=around)
+    harness.assert_same_meaning(bare, recorded)
+    harness.assert_same_output(recorded, harness.replay(trace))
+
+
+def test_record_says_where_the_trace_is(
+    one_interpreter: Interpreter, around: Surroundings, trace: Path
+) -> None:
+    """Without -q the program's stderr is followed by one line: the trace, its events, its size."""
+    command = [str(one_interpreter.path), "-c", "import sys; print('out'); print('err', file=sys.stderr)"]
+    recorded = harness.record(trace, *command, around=around, quiet=False)
+    lines = recorded.stderr.decode().splitlines()
+    assert recorded.stdout == b"out\n"
+    assert len(lines) == 2, lines
+    assert lines[0] == "err"
+    assert str(trace) in lines[1] or trace.name in lines[1]
+    assert re.search(r"\d[\d,_]* events", lines[1]), lines[1]
+    assert stat.S_IMODE(trace.stat().st_mode) == 0o700
+
+
+def test_info_and_dump(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """`info` sums up the trace; `dump` lists its events in order, decoded, with what the program wrote."""
+    command = [str(one_interpreter.path), "-c", "import os; os.write(1, b'a quite special text')"]
+    harness.record(trace, *command, around=around)
+    about = harness.info(trace)
+    keys = {"format", "command", "interpreter", "events", "tasks", "seconds", "bytes", "warnings"}
+    assert keys <= set(about), about
+    assert about["command"] == command
+    size = sum(path.stat().st_size for path in trace.rglob("*") if path.is_file())
+    assert about["bytes"] == pytest.approx(size, rel=0.1)
+    events = harness.dump(trace)
+    assert len(events) == about["events"] > 100
+    for event in events:
+        assert {"event", "time", "task", "kind", "name", "arguments", "result"} <= set(event), event
+    numbers = [event["event"] for event in events]
+    assert numbers == sorted(set(numbers))
+    times = [event["time"] for event in events]
+    assert times == sorted(times)
+    writes = [event for event in events if event["name"] == "write"]
+    assert [event["result"] for event in writes if "quite special" in str(event["arguments"])] == [20]
+
+
+def test_command_that_does_not_exist(around: Surroundings, trace: Path) -> None:
+    """One message, the shell's status, no traceback."""
+    result = harness.run(harness.record_words(trace, "/nonexistent/program"), around)
+    assert result.status in (2, 127), str(result)
+    assert b"/nonexistent/program" in result.stderr
+    assert b"Traceback" not in result.stderr
