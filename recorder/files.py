@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import stat
 from dataclasses import dataclass
@@ -65,6 +66,7 @@ class FileRecorder:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             return None
+        length = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages are mapped
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
             hash_, whole = self._store_whole(file, status)

@@ -124,7 +124,7 @@ def test_record_without_address_randomization(
 
 def test_replay_with_other_limits(recorded: Result, trace: Path) -> None:
     """Half as much stack and few descriptors."""
-    limits = ["/bin/sh", "-c", 'ulimit -s 4096 -n 64; exec "$@"', "sh"]
+    limits = ["/bin/sh", "-c", 'ulimit -s 4096; ulimit -n 64; exec "$@"', "sh"]
     assert_replays(trace, recorded, Surroundings(prefix=limits))
 
 

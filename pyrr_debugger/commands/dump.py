@@ -1,0 +1,40 @@
+"""`pyrr dump`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .. import home
+from ..trace import TraceReader
+from .options import position_of
+
+
+@click.command()
+@click.argument("trace", required=False)
+@click.option("--from", "start", default="0", metavar="A", help="First event.")
+@click.option("--until", metavar="B", help="Stop before this event.")
+@click.option("--syscall", "names", multiple=True, metavar="NAME", help="Only calls of this name (repeatable).")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def command(
+    trace: str | None, start: str, until: str | None, names: tuple[str, ...], as_json: bool
+) -> None:
+    """Print the events of TRACE, like strace.
+
+    \b
+    pyrr dump --syscall openat
+    pyrr dump app-3 --from 1200 --until 1300
+    """
+    from ..replayer.description import as_data, describe_event, name_of
+
+    with TraceReader(home.find(trace)) as reader:
+        first = position_of(start, reader)
+        last = position_of(until, reader) if until is not None else None
+        for event in reader.events(first, last):
+            if names and name_of(event) not in names:
+                continue
+            if as_json:
+                print(json.dumps(as_data(event)))
+            else:
+                print(f"{event.number:>7} {event.time / 1e6:>11.6f} {event.task:>7}  {describe_event(event)}")

@@ -1,0 +1,120 @@
+"""`pyrr info`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from typing import Any
+
+import click
+
+from .. import home
+from ..errors import TraceError
+from ..events import EndEvent, ExecEvent, NoteEvent, SyscallEvent
+from ..trace import TraceReader
+
+
+@click.command()
+@click.argument("trace", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(trace: str | None, as_json: bool) -> None:
+    """Describe TRACE: its command, interpreter, tasks, events, sizes and warnings."""
+    with TraceReader(home.find(trace)) as reader:
+        reader.check()
+        facts = _facts(reader)
+    if as_json:
+        print(json.dumps(facts))
+    else:
+        _print(facts)
+
+
+def _facts(reader: TraceReader) -> dict[str, Any]:
+    from ..syscalls import TABLE
+
+    calls: Counter[str] = Counter()
+    tasks: set[int] = set()
+    warnings: list[str] = []
+    refused: Counter[str] = Counter()
+    interpreter = None
+    status = None
+    seconds = 0.0
+    for event in reader.events():
+        seconds = event.time / 1e6
+        if event.task:
+            tasks.add(event.task)
+        if isinstance(event, SyscallEvent):
+            row = TABLE.get(event.nr)
+            name = row.name if row else f"syscall_{event.nr:#x}"
+            calls[name] += 1
+            if row is None:
+                warnings.append(f"unknown system call {event.nr} recorded conservatively")
+            elif row.replay.name == "REFUSE":
+                refused[name] += 1
+        elif isinstance(event, ExecEvent) and interpreter is None:
+            interpreter = _interpreter(reader, event)
+        elif isinstance(event, NoteEvent):
+            warnings.append(event.text)
+        elif isinstance(event, EndEvent):
+            status = event.status
+    warnings += [f"{name} was refused {count} times (ENOSYS)" for name, count in refused.items()]
+    if reader.end is None:
+        warnings.append("the trace is cut: the recording ended early")
+    return {
+        "path": str(reader.path),
+        "format": reader.header["format"],
+        "command": reader.header["command"],
+        "cwd": reader.header.get("cwd"),
+        "interpreter": interpreter,
+        "events": reader.count,
+        "syscalls": dict(calls.most_common()),
+        "tasks": len(tasks),
+        "status": status,
+        "seconds": seconds,
+        "bytes": reader.size,
+        "event_bytes": (reader.path / "events").stat().st_size,
+        "warnings": list(dict.fromkeys(warnings)),
+    }
+
+
+def _interpreter(reader: TraceReader, event: ExecEvent) -> dict[str, str | None] | None:
+    """The CPython of a program image: its executable, or the libpython it maps later."""
+    from ..pythonstack import interpreter_version
+
+    executable = str(event.image.get("executable"))
+    candidates = [(r[5][0], r[4]) for r in event.image.get("regions", []) if r[5]]
+    for later in reader.events(event.number + 1, event.number + 2_000):
+        if isinstance(later, SyscallEvent):
+            candidates += [(p.hash, p.name) for _, p in later.pieces if "libpython" in p.name]
+    for hash_, name in dict.fromkeys(candidates):
+        if "python" not in name:
+            continue
+        try:
+            version = interpreter_version(reader.file(hash_), name)
+        except TraceError:
+            raise
+        if version:
+            return {"path": executable, "version": version}
+    return None
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    interpreter = facts["interpreter"]
+    calls = ", ".join(f"{name} {count}" for name, count in list(facts["syscalls"].items())[:10])
+    rows = {
+        "trace": f"{facts['path']} (format {facts['format']})",
+        "command": shlex.join(facts["command"]),
+        "interpreter": f"CPython {interpreter['version']} at {interpreter['path']}" if interpreter else "not CPython",
+        "events": f"{facts['events']} in {facts['seconds']:.2f} s by {facts['tasks']} tasks",
+        "calls": calls,
+        "size": f"{facts['bytes'] / 1e6:.1f} MB, of which events {facts['event_bytes'] / 1e6:.1f} MB",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    for warning in facts["warnings"]:
+        table.add_row("warning", warning)
+    Console(highlight=False, soft_wrap=True).print(table)

@@ -1,0 +1,34 @@
+"""`pyrr ls`."""
+
+from __future__ import annotations
+
+import shlex
+import time
+
+import click
+
+from .. import home
+from ..errors import TraceError
+from ..trace import TraceReader
+
+
+@click.command()
+def command() -> None:
+    """List the traces in $PYRR_TRACE_DIR or $XDG_DATA_HOME/pyrr, the newest last."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("name", "recorded", "events", "size", "command"):
+        table.add_column(column, justify="right" if column in ("events", "size") else "left")
+    folder = home.folder()
+    found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()] if folder.is_dir() else []
+    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+        try:
+            with TraceReader(path) as reader:
+                started = time.strftime("%F %T", time.localtime(reader.header.get("started", 0)))
+                size = f"{reader.size / 1e6:.1f} MB"
+                table.add_row(path.name, started, str(reader.count), size, shlex.join(reader.header["command"]))
+        except TraceError:
+            table.add_row(path.name, "", "", "", "(not readable as a trace)")
+    Console(highlight=False).print(table)

@@ -1,0 +1,18 @@
+"""What several subcommands understand in the same way."""
+
+from __future__ import annotations
+
+from ..errors import PyrrError
+from ..trace import TraceReader
+
+
+def position_of(text: str, trace: TraceReader) -> int:
+    """A position that a user wrote: an event number, or -K from the end. Raises PyrrError."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise PyrrError(f"{text!r} is no position: give the number of an event, or -K from the end") from None
+    position = number if number >= 0 else trace.count + number
+    if not 0 <= position <= trace.count:
+        raise PyrrError(f"{text} is outside of the trace, which has {trace.count} events")
+    return position

@@ -1,0 +1,104 @@
+"""`pyrr replay`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from .. import home
+from ..trace import TraceReader
+from .options import position_of
+
+
+@click.command()
+@click.argument("trace", required=False)
+@click.option("--to", "to", metavar="POSITION", help="Stop before this event takes effect; -K counts from the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print where it stands as one JSON object (with --to).")
+def command(trace: str | None, to: str | None, as_json: bool) -> None:
+    """Replay TRACE (a path, a name, or the latest).
+
+    Without --to, runs to the end and writes what the program wrote. Exit status: 0 when the replay is the recording,
+    whatever the program's own was; 3 when it is not; 2 when the trace cannot be replayed.
+
+    \b
+    pyrr replay
+    pyrr replay python3-4 --to 1200
+    """
+    from ..replayer.session import ReplaySession
+
+    with TraceReader(home.find(trace)) as reader:
+        if to is None:
+            sys.stdout.flush()
+            with ReplaySession(reader, 1, 2) as session:
+                session.run()
+            if reader.end is None:
+                print(
+                    f"pyrr: {reader.path} is cut: the recording ended early; "
+                    f"its {reader.count} events replayed as recorded",
+                    file=sys.stderr,
+                )
+            return
+        position = position_of(to, reader)
+        with ReplaySession(reader) as session:
+            _run_with_progress(session, position)
+            where = _where(session)
+    if as_json:
+        print(json.dumps(where))
+    else:
+        _print(where)
+
+
+def _run_with_progress(session: Any, position: int) -> None:
+    """Shows progress on a terminal, for replays long enough to be waited for."""
+    if position < 20_000 or not sys.stderr.isatty():
+        session.run(position)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("replaying", total=position)
+        while session.position < position:
+            before = session.position
+            session.run(min(position, before + 5_000))
+            progress.update(bar, completed=session.position)
+            if session.position == before:
+                return
+
+
+def _where(session: Any) -> dict[str, Any]:
+    from ..replayer.description import as_data, describe_event
+    from ..replayer.place import native_location, python_stack
+
+    event = session.next_event()
+    task = event.task if event is not None and event.task in session.tasks else (session.tasks or [0])[0]
+    where: dict[str, Any] = {
+        "position": session.position,
+        "event": as_data(event) if event is not None else None,
+        "text": describe_event(event) if event is not None else "behind the last event",
+        "task": task,
+    }
+    if task in session.tasks:
+        where["registers"] = session.registers(task)
+        where["memory_checksum"] = session.memory_checksum(task)
+        where["native"] = native_location(session, task)
+        where["python"] = [
+            {"function": f.function, "file": f.file, "line": f.line} for f in python_stack(session, task)
+        ]
+    return where
+
+
+def _print(where: dict[str, Any]) -> None:
+    import linecache
+
+    print(f"event {where['position']}, task {where['task']}: {where['text']}")
+    if "native" in where:
+        print(f"  native: {where['native']}")
+    for frame in where.get("python", []):
+        print(f'  File "{frame["file"]}", line {frame["line"]}, in {frame["function"]}')
+        source = linecache.getline(frame["file"], frame["line"]).strip()
+        if source:
+            print(f"    {source}")

@@ -1,0 +1,31 @@
+"""`pyrr rm`."""
+
+from __future__ import annotations
+
+import shutil
+
+import click
+
+from .. import home
+from ..errors import PyrrError
+
+
+@click.command()
+@click.argument("traces", nargs=-1, required=True)
+def command(traces: tuple[str, ...]) -> None:
+    """Remove TRACES (paths or names).
+
+    \b
+    pyrr rm python3-4 python3-5
+    """
+    for name in traces:
+        path = home.find(name)
+        if not (path / "header").is_file() or not (path / "events").is_file():
+            raise PyrrError(f"{path} is not a trace, so it is not removed")
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            raise PyrrError(f"{path} cannot be removed: {error.strerror}") from None
+        latest = home.folder() / home.LATEST
+        if latest.is_symlink() and not latest.exists():
+            latest.unlink()

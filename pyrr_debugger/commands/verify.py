@@ -1,0 +1,36 @@
+"""`pyrr verify`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from .. import home
+from ..trace import TraceReader
+
+
+@click.command()
+@click.argument("trace", required=False)
+def command(trace: str | None) -> None:
+    """Replay TRACE and compare all writable memory and registers with the recording's checksums.
+
+    Checksums are stored at the end of every process, and with 'pyrr record --checksum-every N' along the way.
+    Exit status 0 when every byte is equal, 3 when not.
+    """
+    from ..replayer.session import ReplaySession
+
+    with TraceReader(home.find(trace)) as reader, ReplaySession(reader, verify=True) as session:
+        session.run()
+        result = session.verification
+        cut = reader.end is None
+    assert result is not None
+    if cut:
+        print(f"pyrr: {reader.path} is cut: compared up to event {reader.count}", file=sys.stderr)
+    print(
+        f"{reader.count} events, {result.checksums} checksums over {result.bytes_compared} bytes: "
+        f"{result.differing_bytes} differing bytes"
+    )
+    if result.first:
+        print(f"first difference: {result.first}")
+        sys.exit(3)

@@ -1,0 +1,83 @@
+"""Where a replayed task stands: its native location, and its Python stack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import pythonstack
+from ..symbols import SymbolTable, load_bias
+
+if TYPE_CHECKING:
+    from .session import MappedPiece, ReplaySession
+
+_PROT_EXEC = 4
+
+
+class _TaskMemory:
+    """Memory of a task, as pythonstack reads it."""
+
+    def __init__(self, session: ReplaySession, task: int) -> None:
+        self._session = session
+        self._task = task
+
+    def read(self, address: int, size: int) -> bytes:
+        return self._session.read(self._task, address, size)
+
+
+def modules(session: ReplaySession, task: int) -> list[pythonstack.Module]:
+    """The ELF files mapped by a task's process."""
+    parts: dict[str, list[MappedPiece]] = {}
+    for part in session.mapped.get(session.process_of(task), []):
+        parts.setdefault(part.piece.hash, []).append(part)
+    found = []
+    for hash_, mapped in parts.items():
+        elf = session.file(hash_)
+        if elf[:4] != b"\x7fELF":
+            continue
+        first = min(mapped, key=lambda part: part.start)
+        bias = load_bias(elf, first.start, first.piece.offset)
+        if bias is not None:
+            found.append(pythonstack.Module(first.piece.name, first.start, bias, elf))
+    return found
+
+
+def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonFrame, ...]:
+    """The Python frames of a task, innermost first; none when it runs no Python."""
+    try:
+        interpreter = pythonstack.Interpreter.find(_TaskMemory(session, task), modules(session, task))
+        if interpreter is None:
+            return ()
+        pointer = session.registers(task)["fs_base"]
+    except (OSError, KeyError):
+        return ()
+    threads = interpreter.threads()
+    # glibc's pthread_t is the address of the thread's control block, which fs points at.
+    for thread in threads:
+        if thread.native_thread == pointer:
+            return thread.frames
+    return threads[0].frames if len(threads) == 1 else ()
+
+
+def native_location(session: ReplaySession, task: int) -> str:
+    """`libc.so.6+0xf1a30 (read+0x10)` for the task's instruction pointer."""
+    return describe_address(session, task, session.registers(task)["rip"])
+
+
+def describe_address(session: ReplaySession, task: int, address: int) -> str:
+    """An address as module+offset and symbol."""
+    mapped = [
+        part
+        for part in session.mapped.get(session.process_of(task), [])
+        if part.start <= address < part.end
+    ]
+    if not mapped:
+        return f"{address:#x}"
+    part = mapped[-1]
+    elf = session.file(part.piece.hash)
+    name = part.piece.name.rpartition("/")[2]
+    bias = load_bias(elf, part.start, part.piece.offset, executable=True)
+    if bias is None:
+        return f"{name}+{address - part.start + part.piece.offset:#x}"
+    symbol = SymbolTable.from_elf(elf).find(address - bias)
+    suffix = f" ({symbol[0]}+{symbol[1]:#x})" if symbol else ""
+    return f"{name}+{address - bias:#x}{suffix}"

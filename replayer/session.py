@@ -1,0 +1,342 @@
+"""A replay session: reaches any event of a trace, from the trace alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import cast
+
+from .. import _engine, checksum, cpu, registers, snapshot
+from ..errors import PyrrError, TraceError
+from ..events import (
+    ChecksumEvent,
+    EndEvent,
+    Event,
+    EventKind,
+    ExecEvent,
+    ExitEvent,
+    FilePiece,
+    NoteEvent,
+    SpawnEvent,
+    StartEvent,
+    SyscallEvent,
+)
+from ..trace import TraceReader
+
+assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
+
+_MADV_DONTNEED = 4
+_MADVISE, _MREMAP, _MUNMAP, _MMAP, _SHMAT, _SHMDT = 28, 25, 11, 9, 30, 67
+_MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
+_MAP_SHARED_TYPES = (1, 3)
+_PROT_WRITE = 2
+_LAST_EVENTS = 5
+
+
+class DivergenceError(PyrrError):
+    """The replay is not the recording. `event` is the recorded side."""
+
+    status = 3
+
+    def __init__(self, message: str, event: Event) -> None:
+        super().__init__(message)
+        self.event = event
+
+
+@dataclass(frozen=True, slots=True)
+class MappedPiece:
+    """A stored file in the memory of a replayed process."""
+
+    start: int
+    end: int
+    piece: FilePiece
+
+
+@dataclass
+class Verification:
+    """What comparing checksums has shown."""
+
+    checksums: int = 0
+    bytes_compared: int = 0
+    differing_bytes: int = 0
+    first: str | None = None
+
+
+class ReplaySession:
+    """Replays a trace from its beginning. A context manager: nothing is left behind at its end.
+
+    `stdout` and `stderr` are descriptors to which the program's output goes as it is replayed; -1 is nowhere.
+    With `verify`, checksums in the trace are compared, into `verification`.
+    """
+
+    def __init__(self, trace: TraceReader, stdout: int = -1, stderr: int = -1, verify: bool = False) -> None:
+        """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
+        trace.check()
+        self.trace = trace
+        self.verification = Verification() if verify else None
+        self.mapped: dict[int, list[MappedPiece]] = {}
+        self._engine = _engine.Replayer(stdout, stderr)
+        self._chunk = -1
+        self._process: dict[int, int] = {}
+        self._ended = False
+        self._cached_files: dict[str, bytes] = {}
+        self._affinity = os.sched_getaffinity(0)
+        _check_cpu(trace)
+        self._bind()
+
+    def __enter__(self) -> ReplaySession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends every replayed process."""
+        for task in list(self._process):
+            self._engine.forget(task)
+        self._process.clear()
+        os.sched_setaffinity(0, self._affinity)
+
+    def _bind(self) -> None:
+        """Binds this process and the replayed ones to the recorded processor: `cpuid` answers with the number of
+        the one it runs on, and ld.so stores that."""
+        core = self.trace.header.get("core")
+        allowed = os.sched_getaffinity(0)
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, {core if core in allowed else min(allowed)})
+
+    @property
+    def position(self) -> int:
+        """The number of the next event."""
+        return self._engine.position
+
+    @property
+    def tasks(self) -> list[int]:
+        """The recorded ids of the tasks that live at this position."""
+        return list(self._process)
+
+    def process_of(self, task: int) -> int:
+        """The recorded process id of a task."""
+        return self._process[task]
+
+    def real(self, task: int) -> int:
+        """The id of the replayed task in this system."""
+        return self._engine.actor(task)[0]
+
+    def stop(self, task: int) -> str:
+        """How a task is stopped: `call`, `fault`, `none` (right behind its last event) or `dead`."""
+        return self._engine.actor(task)[1]
+
+    def registers(self, task: int) -> dict[str, int]:
+        """The general registers of a task."""
+        return registers.unpack(_engine.registers(self.real(task)))
+
+    def read(self, task: int, address: int, size: int) -> bytes:
+        """Memory of a task; shorter where it ends."""
+        return _engine.read(self.real(task), address, size)
+
+    def file(self, hash_: str) -> bytes:
+        """A stored file of the trace."""
+        if hash_ not in self._cached_files:
+            self._cached_files[hash_] = self.trace.file(hash_)
+        return self._cached_files[hash_]
+
+    def run(self, until: int | None = None) -> None:
+        """Replays up to event `until`, before it takes effect; None is the end.
+
+        Raises DivergenceError where the replay is not the recording.
+        """
+        until = self.trace.count if until is None else min(until, self.trace.count)
+        while not self._ended:
+            try:
+                outcome, reason = self._engine.run(until)
+            except OSError as error:
+                raise TraceError(
+                    f"{self.trace.path}: event {self.position} cannot be replayed ({error.strerror})"
+                ) from None
+            if outcome == "position":
+                return
+            if outcome == "chunk":
+                if self._chunk + 1 >= len(self.trace.chunks):
+                    return
+                self._load(self._chunk + 1)
+            elif outcome == "divergence":
+                raise self._divergence(reason)
+            else:
+                self._policy(self.trace.event(self.position))
+
+    def _load(self, index: int) -> None:
+        chunk = self.trace.chunks[index]
+        self._engine.load(chunk.first, chunk.count, self.trace.data_of(index))
+        self._chunk = index
+
+    def _divergence(self, reason: str) -> DivergenceError:
+        from .divergence import describe
+
+        event = self.trace.event(self.position)
+        return DivergenceError(describe(self, event, reason), event)
+
+    def last_events(self, count: int = _LAST_EVENTS) -> list[Event]:
+        """The events before this position."""
+        recent: deque[Event] = deque(maxlen=count)
+        recent.extend(self.trace.events(max(0, self.position - count), self.position))
+        return list(recent)
+
+    def _policy(self, event: Event) -> None:
+        """Carries out an event that the engine leaves to us."""
+        handlers: dict[type, Callable[..., None]] = {
+            ExecEvent: self._exec,
+            SpawnEvent: self._spawn,
+            StartEvent: self._start,
+            ExitEvent: self._exit,
+            SyscallEvent: self._memory_call,
+            ChecksumEvent: self._checksum,
+        }
+        try:
+            if handler := handlers.get(type(event)):
+                handler(event)
+            else:
+                self._ended = isinstance(event, EndEvent)
+                assert isinstance(event, (EndEvent, NoteEvent))
+                self._engine.advance(0)
+        except (OSError, OverflowError, KeyError, ValueError) as error:
+            raise self._divergence(f"the event cannot be carried out ({error})") from None
+
+    def _exec(self, event: ExecEvent) -> None:
+        image = snapshot.Snapshot.from_wire(event.image)
+        task = event.task
+        pid = self._engine.start(task, os.fsencode(str(files("pyrr_debugger") / "stub")))
+        self._process.setdefault(task, task)
+        snapshot.restore(image, self._engine, task, pid, self.file)
+        self.mapped[self._process[task]] = [
+            MappedPiece(region.start, region.end, region.piece) for region in image.regions if region.piece
+        ]
+        for region in image.regions:
+            if region.piece:
+                self._engine.watch(region.start, region.end)
+        self._engine.advance(task)
+
+    def _spawn(self, event: SpawnEvent) -> None:
+        self._engine.spawn(event.parent, event.task, event.flags)
+        self._process[event.task] = event.process
+        parent = self._process[event.parent]
+        if event.process != parent:
+            self.mapped[event.process] = list(self.mapped[parent])
+        self._engine.advance(0)
+
+    def _start(self, event: StartEvent) -> None:
+        pid = self.real(event.task)
+        for address, data in event.outputs:
+            _engine.write(pid, address, data)
+        _engine.set_registers(pid, event.registers, b"")
+        self._engine.advance(event.task)
+
+    def _exit(self, event: ExitEvent) -> None:
+        pid = self.real(event.task)
+        for address, data in event.outputs:
+            _engine.write(pid, address, data)
+        self._engine.forget(event.task)
+        self._process.pop(event.task, None)
+        self._engine.advance(0)
+
+    def _memory_call(self, event: SyscallEvent) -> None:
+        """A memory call that concerns a file: its content comes from the trace."""
+        task, pid, args = event.task, self.real(event.task), event.args
+        mapped = self.mapped[self._process[task]]
+        if event.nr == _MMAP:
+            # Shared memory that the program cannot write is as good as private, which can be filled.
+            shared = args[3] & 0xF in _MAP_SHARED_TYPES and bool(args[2] & _PROT_WRITE)
+            snapshot.map_anonymous(self._engine, task, event.result, args[1], args[2], shared)
+        elif event.nr == _SHMAT and event.outputs:
+            snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
+        elif event.nr == _MADVISE:
+            self._engine.inject(task, _MADVISE, args[0], args[1], _MADV_DONTNEED)
+            self._refill(pid, mapped, args[0], args[0] + args[1])
+        elif event.nr == _MREMAP:
+            self._remap(event, mapped)
+        for address, piece in event.pieces:
+            snapshot.fill(pid, address, piece, self.file)
+            end = address + -(-piece.length // snapshot.PAGE) * snapshot.PAGE
+            mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
+            mapped.append(MappedPiece(address, end, piece))
+            self._engine.watch(address, end)
+        for address, data in event.outputs:
+            _engine.write(pid, address, data)
+        self._engine.answer(task, event.result)
+        self._engine.advance(task)
+
+    def _refill(self, pid: int, mapped: list[MappedPiece], start: int, end: int) -> None:
+        """A private file mapping whose pages were given up shows its file again (madvise(2))."""
+        for part in mapped:
+            low, high = max(start, part.start), min(end, part.start + part.piece.length)
+            if low < high:
+                offset = part.piece.offset + low - part.start
+                piece = FilePiece(part.piece.hash, offset, high - low, part.piece.name)
+                snapshot.fill(pid, low, piece, self.file)
+
+    def _remap(self, event: SyscallEvent, mapped: list[MappedPiece]) -> None:
+        old, old_size, new_size, flags, *_ = event.args
+        new = event.result
+        moved = 0 if new == old else _MREMAP_MAYMOVE | _MREMAP_FIXED
+        self._engine.inject(
+            event.task, _MREMAP, old, old_size, new_size, flags & _MREMAP_DONTUNMAP | moved, new
+        )
+        for i, part in enumerate(mapped):
+            if old <= part.start < old + old_size:
+                mapped[i] = MappedPiece(part.start - old + new, part.end - old + new, part.piece)
+        self._engine.watch(new, new + new_size)
+
+    def _checksum(self, event: ChecksumEvent) -> None:
+        if self.verification is not None:
+            pid = self.real(event.task)
+            replayed = checksum.again(pid, event.ranges)
+            result = self.verification
+            result.checksums += 1
+            result.bytes_compared += sum(end - start for start, end, *_ in event.ranges)
+            for difference in checksum.differences(pid, event.ranges, replayed):
+                result.differing_bytes += _differing(difference)
+                if result.first is None:
+                    result.first = f"event {event.number}: {difference}"
+            if result.first is None:
+                result.first = _register_difference(event, registers.unpack(_engine.registers(pid)))
+        self._engine.advance(0)
+
+    def memory_checksum(self, task: int) -> str:
+        """One checksum of all memory that a task can write, for comparing two replays."""
+        from hashlib import blake2b
+
+        digest = blake2b(digest_size=16)
+        for start, end, _, sums in checksum.of_process(self.real(task)):
+            digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
+        return digest.hexdigest()
+
+    def next_event(self) -> Event | None:
+        """The event at this position; None behind the last one."""
+        return self.trace.event(self.position) if self.position < self.trace.count else None
+
+
+def _differing(difference: checksum.Difference) -> int:
+    """At least one byte of a page; all that is known where more than one word differs."""
+    changed = (difference.recorded ^ difference.replayed).to_bytes(8, "little")
+    return max(1, sum(byte != 0 for byte in changed))
+
+
+def _register_difference(event: ChecksumEvent, present: dict[str, int]) -> str | None:
+    recorded = registers.unpack(event.registers)
+    for name, value in recorded.items():
+        if name not in ("rax", "orig_rax") and present[name] != value:
+            return f"event {event.number}: register {name}: recorded {value:#x}, replayed {present[name]:#x}"
+    return None
+
+
+def _check_cpu(trace: TraceReader) -> None:
+    """Programs choose their routines by `cpuid`, which cannot be answered from the trace on every processor."""
+    recorded = cpu.CpuFeatures.from_wire(trace.header.get("cpu"))
+    problems = cpu.compatible(recorded, cpu.features(_engine.cpuid, _engine.xgetbv()))
+    if problems:
+        listed = "; ".join(cast(list[str], problems))
+        raise PyrrError(f"{trace.path} was recorded on another processor ({listed}): replay it on one like that")
