@@ -30,7 +30,8 @@ class FilePiece:
     """Memory that a call filled with part of a stored file: `length` bytes of file `hash` from `offset`.
 
     `name` is the path of the file when it was recorded, `start` the offset of the stored bytes in that file
-    (0 where the whole file is stored).
+    (0 where the whole file is stored). `shared` numbers the file among those mapped shared, from 1: mappings of one
+    file are one memory. 0 is a private mapping.
     """
 
     hash: str
@@ -38,9 +39,10 @@ class FilePiece:
     length: int
     name: str
     start: int = 0
+    shared: int = 0
 
     def to_wire(self) -> list[Any]:
-        return [self.hash, self.offset, self.length, self.name, self.start]
+        return [self.hash, self.offset, self.length, self.name, self.start, self.shared]
 
 
 Memory = tuple[tuple[int, bytes], ...]
@@ -63,7 +65,8 @@ class SyscallEvent(Event):
     `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
     buffers only by their first bytes) and what it wrote; `pieces` are (address, part of a file). `site` is the
     address after the syscall instruction. `result` is the signed return value (-errno on failure). `stream` is
-    1 or 2 when the call wrote to the recorder's stdout or stderr, else 0.
+    1 or 2 when the call wrote to the recorder's stdout or stderr, else 0; `sent` is what it wrote, where that never
+    was in the task's memory.
     """
 
     nr: int
@@ -74,6 +77,7 @@ class SyscallEvent(Event):
     outputs: Memory
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     stream: int = 0
+    sent: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +205,17 @@ def _memory(flat: Sequence[Any]) -> Memory:
 
 def piece_from_wire(wire: Sequence[Any]) -> FilePiece:
     """A stored FilePiece; raises TypeError or ValueError."""
-    return FilePiece(*_typed(wire, str, int, int, str, int)[:5])
+    return FilePiece(*_typed(wire, str, int, int, str, int, int)[:6])
 
 
 def _syscall(head: Head, items: Sequence[Any]) -> Event:
     nr, result, site, args, inputs, outputs = _typed(items, int, int, int, list, list, list)[:6]
     pieces = tuple((a, piece_from_wire(c)) for a, c in _pairs(outputs) if not isinstance(c, bytes))
-    stream = items[6] if len(items) > 6 else 0
+    stream, sent = _typed([*items[6:], *(0, b"")[len(items) - 6 :]], int, bytes)[:2]
     if len(args) > 6 or not all(isinstance(a, int) for a in args):
         raise ValueError("a call has at most six arguments")
     return SyscallEvent(
-        *head, nr, tuple(args), result, site, _memory(inputs), _memory(outputs), pieces, int(stream)
+        *head, nr, tuple(args), result, site, _memory(inputs), _memory(outputs), pieces, stream, sent
     )
 
 

@@ -23,6 +23,7 @@ class MappedFile:
     piece: FilePiece
     content: bytes
     is_elf: bool
+    identity: tuple[int, int]  # device and inode
 
 
 class FileRecorder:
@@ -66,16 +67,17 @@ class FileRecorder:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode):
             return None
+        identity = (status.st_dev, status.st_ino)
         length = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages are mapped
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
             hash_, whole = self._store_whole(file, status)
             content = whole[offset : offset + length]
-            return MappedFile(FilePiece(hash_, offset, len(content), name), content, is_elf)
+            return MappedFile(FilePiece(hash_, offset, len(content), name), content, is_elf, identity)
         content = _read(file, offset, max(0, min(length, status.st_size - offset)))
         hash_ = hash_of(content)
         self._writer.add_file(content, hash_)
-        return MappedFile(FilePiece(hash_, 0, len(content), name, offset), content, is_elf)
+        return MappedFile(FilePiece(hash_, 0, len(content), name, offset), content, is_elf, identity)
 
     def _store_whole(self, file: int, status: os.stat_result) -> tuple[str, bytes]:
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -30,6 +30,7 @@ _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _PROT_WRITE, _PROT_EXEC = 2, 4
 _MAP_SHARED_TYPES = (1, 3)
 _SYS_MMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 77, 18, 296, 285
+_SYS_SENDFILE, _SYS_COPY_FILE_RANGE = 40, 326
 _FLUSH_SECONDS = 0.25
 _RSP = 19 * 8  # offset of rsp in struct user_regs_struct
 
@@ -89,6 +90,7 @@ class RecordingSession:
         self._files = FileRecorder(self._writer)
         self._engine = _engine.Recorder()
         self._engine.checksum_every = checksum_every
+        self._shared: dict[tuple[int, int], int] = {}
         self._watched: set[tuple[int, int]] = set()
         self._status = 0
         self._root = 0
@@ -201,23 +203,24 @@ class RecordingSession:
                 self._emit(EventKind.NOTE, task, text)
             self._complete(_memory_of(process, result))
             return
-        outputs: list[tuple[int, FilePiece | bytes]] = [(result, mapped.piece)]
+        piece = mapped.piece
+        if shared:
+            piece = replace(piece, shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
+        outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
         if prot & _PROT_EXEC and not shared:
             outputs += self._replace_random(task, mapped.content, result)
         self._complete(outputs)
-        self._watch(process, descriptor, mapped)
-
-    def _watch(self, process: int, descriptor: int, mapped: MappedFile) -> None:
-        """Later writes to a mapped file show through the mapping. ELF files are not written while mapped."""
-        with contextlib.suppress(OSError):
-            status = os.stat(f"/proc/{process}/fd/{descriptor}")
-            identity = (status.st_dev, status.st_ino)
-            if not mapped.is_elf and identity not in self._watched:
-                self._watched.add(identity)
-                self._engine.watch(*identity)
+        # Later writes to the file show through the mapping. ELF files are not written while mapped.
+        if not mapped.is_elf and mapped.identity not in self._watched:
+            self._watched.add(mapped.identity)
+            self._engine.watch(*mapped.identity)
 
     def _written(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
-        """A file changed that is or was mapped: the pages of it that the program can see are outputs."""
+        """A file changed that is or was mapped: the pages of it that the program can see are outputs. Or the kernel
+        has copied a file to the program's stdout or stderr."""
+        if nr in (_SYS_SENDFILE, _SYS_COPY_FILE_RANGE):
+            self._engine.complete(0, b"", _copied(process, nr, args, result))
+            return
         descriptor = args[0] & 0xFFFFFFFF
         try:
             status = os.stat(f"/proc/{process}/fd/{descriptor}")
@@ -242,16 +245,17 @@ class RecordingSession:
         )
         self._engine.complete(len(outputs), packed)
 
-    def _checksum(self, task: int, process: int) -> None:
+    def _checksum(self, task: int, process: int, arrived: int = 1) -> None:
         with contextlib.suppress(OSError):
             ranges = [list(r) for r in checksum.of_process(process)]
-            self._emit(EventKind.CHECKSUM, task, process, 1, _engine.registers(task), ranges)
+            self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
-    def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int) -> None:
+    def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int) -> None:
         if task == self._root:
             self._status = status
-        if tasks == 1 and arrived:
-            self._checksum(task, process)
+        # A task that dies amid computation has changed memory since its last event.
+        if tasks == 1 and (arrived or behind):
+            self._checksum(task, process, arrived)
 
 
 def _current_core(allowed: set[int]) -> int:
@@ -328,6 +332,18 @@ def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...],
         return 0, 1 << 62
     position = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
     return max(0, position - result), position
+
+
+def _copied(process: int, nr: int, args: tuple[int, ...], result: int) -> bytes:
+    """What sendfile(2) or copy_file_range(2) has just copied, read from the source once more."""
+    source, pointer = (args[1], args[2]) if nr == _SYS_SENDFILE else (args[0], args[1])
+    descriptor = source & 0xFFFFFFFF
+    if pointer:
+        end = int.from_bytes(_engine.read(process, pointer, 8), "little")
+    else:
+        end = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
+    with open(f"/proc/{process}/fd/{descriptor}", "rb") as file:
+        return os.pread(file.fileno(), result, end - result)
 
 
 def _write_failure(writer: TraceWriter) -> str:

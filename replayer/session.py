@@ -26,6 +26,7 @@ from ..events import (
     SyscallEvent,
 )
 from ..trace import TraceReader
+from .sharing import SharedMemory
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -33,7 +34,7 @@ _MADV_DONTNEED = 4
 _MADVISE, _MREMAP, _MUNMAP, _MMAP, _SHMAT, _SHMDT = 28, 25, 11, 9, 30, 67
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
 _MAP_SHARED_TYPES = (1, 3)
-_PROT_WRITE = 2
+_MAP_SHARED, _MAP_FIXED = 1, 0x10
 _LAST_EVENTS = 5
 
 
@@ -79,7 +80,8 @@ class ReplaySession:
         self.trace = trace
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
-        self._engine = _engine.Replayer(stdout, stderr)
+        self._shared = SharedMemory()
+        self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr)
         self._chunk = -1
         self._process: dict[int, int] = {}
         self._ended = False
@@ -99,6 +101,7 @@ class ReplaySession:
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
+        self._shared.close()
         os.sched_setaffinity(0, self._affinity)
 
     def _bind(self) -> None:
@@ -203,7 +206,7 @@ class ReplaySession:
                 self._ended = isinstance(event, EndEvent)
                 assert isinstance(event, (EndEvent, NoteEvent))
                 self._engine.advance(0)
-        except (OSError, OverflowError, KeyError, ValueError) as error:
+        except (OSError, OverflowError, LookupError, ValueError, StopIteration) as error:
             raise self._divergence(f"the event cannot be carried out ({error})") from None
 
     def _exec(self, event: ExecEvent) -> None:
@@ -248,9 +251,7 @@ class ReplaySession:
         task, pid, args = event.task, self.real(event.task), event.args
         mapped = self.mapped[self._process[task]]
         if event.nr == _MMAP:
-            # Shared memory that the program cannot write is as good as private, which can be filled.
-            shared = args[3] & 0xF in _MAP_SHARED_TYPES and bool(args[2] & _PROT_WRITE)
-            snapshot.map_anonymous(self._engine, task, event.result, args[1], args[2], shared)
+            self._map(event)
         elif event.nr == _SHMAT and event.outputs:
             snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
         elif event.nr == _MADVISE:
@@ -259,19 +260,46 @@ class ReplaySession:
         elif event.nr == _MREMAP:
             self._remap(event, mapped)
         for address, piece in event.pieces:
-            snapshot.fill(pid, address, piece, self.file)
+            if piece.shared:
+                self._shared.fill(piece, self.file)
+            else:
+                snapshot.fill(pid, address, piece, self.file)
             end = address + -(-piece.length // snapshot.PAGE) * snapshot.PAGE
             mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
             mapped.append(MappedPiece(address, end, piece))
             self._engine.watch(address, end)
         for address, data in event.outputs:
-            _engine.write(pid, address, data)
+            self._write(pid, mapped, address, data)
         self._engine.answer(task, event.result)
         self._engine.advance(task)
+
+    def _map(self, event: SyscallEvent) -> None:
+        address, args = event.result, event.args
+        piece = event.pieces[0][1] if event.pieces else None
+        if piece is None or not piece.shared:
+            shared = args[3] & 0xF in _MAP_SHARED_TYPES
+            snapshot.map_anonymous(self._engine, event.task, address, args[1], args[2], shared)
+            return
+        flags, offset = _MAP_SHARED | _MAP_FIXED, self._shared.offset(piece)
+        result = self._engine.inject(
+            event.task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset
+        )
+        if result != address:
+            raise ValueError(f"error {result}")
+
+    def _write(self, pid: int, mapped: list[MappedPiece], address: int, data: bytes) -> None:
+        """Writes to memory, or to the file of shared memory where the task has it read-only."""
+        try:
+            _engine.write(pid, address, data)
+        except OSError:
+            part = next(m for m in mapped if m.piece.shared and m.start <= address < m.end)
+            self._shared.write(part.piece, address - part.start, data)
 
     def _refill(self, pid: int, mapped: list[MappedPiece], start: int, end: int) -> None:
         """A private file mapping whose pages were given up shows its file again (madvise(2))."""
         for part in mapped:
+            if part.piece.shared:
+                continue
             low, high = max(start, part.start), min(end, part.start + part.piece.length)
             if low < high:
                 offset = part.piece.offset + low - part.start

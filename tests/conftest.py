@@ -21,6 +21,17 @@ def pytest_configure() -> None:
     harness.adopt_orphans()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Caches and the list of traces are kept below a directory of this session, not in the user's own."""
+    path = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYRR_TEST_HOME", str(path))
+        for name in ("CACHE", "DATA", "STATE"):
+            patch.setenv(f"XDG_{name}_HOME", str(path / name.lower()))
+        yield
+
+
 @pytest.fixture(params=INTERPRETERS, ids=lambda interpreter: interpreter.name)
 def interpreter(request: pytest.FixtureRequest) -> Interpreter:
     """Every CPython at hand, in turn."""

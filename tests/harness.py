@@ -133,16 +133,21 @@ def difference(left: bytes, right: bytes) -> str:
 
 def assert_same_output(recorded: Result, replayed: Result) -> None:
     """A replay writes, byte for byte, what was written in the recording."""
-    assert not difference(recorded.stdout, replayed.stdout), f"stdout: recorded, replayed\n{replayed}"
-    assert not difference(recorded.stderr, replayed.stderr), f"stderr: recorded, replayed\n{replayed}"
+    _assert_equal("stdout: recorded, replayed", recorded.stdout, replayed.stdout, replayed)
+    _assert_equal("stderr: recorded, replayed", recorded.stderr, replayed.stderr, replayed)
 
 
 def assert_same_meaning(bare: Result, recorded: Result) -> None:
     """A program ends and writes under the recorder as it does bare, entropy apart."""
-    assert recorded.status == bare.status, str(recorded)
-    assert not difference(b"\n".join(bare.certain), b"\n".join(recorded.certain)), str(recorded)
+    assert recorded.status == bare.status, f"bare status {bare.status}\n{recorded}"
+    _assert_equal("stdout: bare, recorded", b"\n".join(bare.certain), b"\n".join(recorded.certain), recorded)
     left, right = b"\n".join(bare.certain_stderr), b"\n".join(recorded.certain_stderr)
-    assert not difference(left, right), str(recorded)
+    _assert_equal("stderr: bare, recorded", left, right, recorded)
+
+
+def _assert_equal(what: str, left: bytes, right: bytes, result: Result) -> None:
+    found = difference(left, right)
+    assert not found, f"{what}: {found}\n{result}"
 
 
 # ---- processes ----
@@ -313,10 +318,13 @@ def victim(name: str) -> Path:
     return VICTIMS / f"{name}.py"
 
 
-def victim_environment(scratch: Path) -> dict[str, str]:
-    """A small environment, the same for a bare run and a recorded one. No hash seed."""
+def victim_environment(scratch: Path, home: Path | None = None) -> dict[str, str]:
+    """A small environment, the same for a bare run and a recorded one. No hash seed.
+
+    `home` is where pyrr keeps what it keeps for a user: by default a directory of the test session.
+    """
     return {
-        "HOME": str(scratch),
+        "HOME": str(home or os.environ["PYRR_TEST_HOME"]),
         "LANG": "C.UTF-8",
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -156,7 +156,7 @@ def nobody(public: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
     If the interpreter of this virtual environment is in a private directory, a public interpreter of the
     same version runs pyrr from the same site-packages.
     """
-    around = Surroundings(env=harness.victim_environment(public), cwd=public, user=NOBODY)
+    around = Surroundings(env=harness.victim_environment(public, public), cwd=public, user=NOBODY)
     if _runs([str(harness.PYRR), "--help"], around):
         return around
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}"

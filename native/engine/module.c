@@ -204,8 +204,8 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->tid, subject->group->pid);
     case REQUEST_EXITING:
-        return Py_BuildValue("(siiIii)", "exiting", subject->tid, subject->group->pid, subject->group->tasks, state->exit_status,
-                             (int)(subject->in_call || subject->fatal_fault));
+        return Py_BuildValue("(siiIiii)", "exiting", subject->tid, subject->group->pid, subject->group->tasks, state->exit_status,
+                             subject->in_call || subject->fatal_fault ? 1 : 0, subject->fatal_behind ? 1 : 0);
     case REQUEST_FLUSH:
     case REQUEST_INTERRUPTED: return Py_BuildValue("(s)", "flush");
     case REQUEST_DONE: return Py_BuildValue("(s)", "done");
@@ -242,14 +242,19 @@ static PyObject *Recorder_emit(PyObject *self, PyObject *args)
 
 static PyObject *Recorder_complete(PyObject *self, PyObject *args)
 {
-    Py_buffer outputs;
+    Py_buffer outputs, sent = {0};
     Py_ssize_t pairs;
-    if (!PyArg_ParseTuple(args, "ny*", &pairs, &outputs)) return NULL;
+    if (!PyArg_ParseTuple(args, "ny*|y*", &pairs, &outputs, &sent)) return NULL;
     struct recorder *state = &((Recorder *)self)->state;
     state->extra.size = 0;
     state->extra_pairs = (size_t)pairs;
     buffer_append(&state->extra, outputs.buf, (size_t)outputs.len);
     PyBuffer_Release(&outputs);
+    state->sent.size = 0;
+    if (sent.obj) {
+        buffer_append(&state->sent, sent.buf, (size_t)sent.len);
+        PyBuffer_Release(&sent);
+    }
     Py_RETURN_NONE;
 }
 
@@ -364,7 +369,7 @@ static int Replayer_init(PyObject *self, PyObject *args, PyObject *keywords)
     struct replayer *state = &((Replayer *)self)->state;
     memset(state, 0, sizeof *state);
     state->streams[0] = -1;
-    if (!PyArg_ParseTuple(args, "ii", &state->streams[1], &state->streams[2]) || (keywords && PyDict_GET_SIZE(keywords))) return -1;
+    if (!PyArg_ParseTuple(args, "iii", &state->shared, &state->streams[1], &state->streams[2]) || (keywords && PyDict_GET_SIZE(keywords))) return -1;
     return 0;
 }
 
@@ -565,6 +570,7 @@ static int module_execute(PyObject *module)
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);
     if (!gate || PyModule_AddObjectRef(module, "GATE_PAGE", gate)) return -1;
     Py_DECREF(gate);
+    if (PyModule_AddIntConstant(module, "SHARED_DESCRIPTOR", SHARED_DESCRIPTOR)) return -1;
     return PyModule_AddIntConstant(module, "GATE_BYTES", GATE_BYTES);
 }
 

@@ -50,6 +50,13 @@ void recorder_initialise(struct recorder *recorder)
     recorder->last_flush = recorder->slice = recorder->start;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
+    for (int i = 1; i < 3; i++) {
+        struct stat status;
+        bool terminal = isatty(i) == 1;
+        /* A null device is everybody's; writing to it is not our output. */
+        if (fstat(i, &status) == 0 && (terminal || !S_ISCHR(status.st_mode)))
+            recorder->own_stream[i] = (struct file_identity){status.st_dev, status.st_ino};
+    }
 }
 
 static void remove_task(struct recorder *recorder, struct task *task)
@@ -70,6 +77,7 @@ void recorder_free(struct recorder *recorder)
     while (recorder->tasks) remove_task(recorder, recorder->tasks);
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
+    buffer_free(&recorder->sent);
     free(recorder->watched);
 }
 
@@ -192,12 +200,28 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
 
 /* Descriptors of the program that are the recorder's stdout and stderr. */
 
-static void follow_streams(struct group *group, const struct syscall_row *row, const uint64_t arguments[6], int64_t result)
+/* A name like /dev/stdout opens the same file once more. */
+static uint8_t opened_stream(const struct recorder *recorder, const struct group *group, int64_t descriptor)
+{
+    char path[48];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", group->pid, (int)descriptor);
+    if (stat(path, &status)) return 0;
+    for (uint8_t i = 1; i < 3; i++)
+        if (recorder->own_stream[i].inode == status.st_ino && recorder->own_stream[i].device == status.st_dev) return i;
+    return 0;
+}
+
+static void follow_streams(const struct recorder *recorder, struct group *group, const struct syscall_row *row,
+                           const uint64_t arguments[6], int64_t result)
 {
     uint8_t *stream = group->stream;
     uint64_t from = arguments[0], to = arguments[1];
     uint8_t source = from < STREAM_DESCRIPTORS ? stream[from] : 0;
     switch (row->effect) {
+    case EFFECT_OPEN:
+        if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = opened_stream(recorder, group, result);
+        break;
     case EFFECT_DUP:
         if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = source;
         break;
@@ -268,7 +292,8 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
 {
     unsigned count = task->row ? task->row->argument_count : 6;
     unsigned stream = stream_of(task, result);
-    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, stream ? 7 : 6);
+    bool sent = stream && recorder->sent.size;
+    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, sent ? 8 : stream ? 7 : 6);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, task->entry.orig_rax);
     wire_signed(events, result);
@@ -279,7 +304,9 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
     buffer_append(events, task->inputs.data, task->inputs.size);
     put_outputs(recorder, task, result);
     if (stream) wire_unsigned(events, stream);
-    if (task->row) follow_streams(task->group, task->row, task->arguments, result);
+    if (sent) wire_binary(events, recorder->sent.data, recorder->sent.size);
+    recorder->sent.size = 0;
+    if (task->row) follow_streams(recorder, task->group, task->row, task->arguments, result);
 }
 
 /* Entry and exit of a call. */
@@ -309,6 +336,10 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     if (task->row->replay == REPLAY_REFUSE) {
         changed.orig_rax = (uint64_t)-1;
         task->call = CALL_REFUSED;
+    } else if ((entry->orig_rax == SYS_splice || entry->orig_rax == SYS_tee) && stream_of(task, 1)) {
+        /* Output that passes from a pipe through the kernel could never be shown in replay. splice(2) may refuse. */
+        changed.orig_rax = (uint64_t)-1;
+        task->call = CALL_SPLICE;
     } else if (entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) {
         /* The program must not see, nor undo, that it shares one processor with its tracer. */
         if (entry->orig_rax == SYS_sched_setaffinity) changed.orig_rax = (uint64_t)-1;
@@ -374,6 +405,8 @@ static enum request needs_policy(struct recorder *recorder, const struct task *t
     if (result < 0 || !task->row) return REQUEST_NONE;
     if (task->entry.orig_rax == SYS_mmap && !(task->arguments[3] & MAP_ANONYMOUS)) return REQUEST_MAP;
     if (task->entry.orig_rax == SYS_shmat) return REQUEST_MAP;
+    if ((task->entry.orig_rax == SYS_sendfile || task->entry.orig_rax == SYS_copy_file_range) && stream_of(task, result))
+        return REQUEST_WRITTEN;
     bool changes = task->row->effect == EFFECT_WRITE || task->row->effect == EFFECT_TRUNCATE;
     return changes && recorder->watched_count && is_watched(recorder, task) ? REQUEST_WRITTEN : REQUEST_NONE;
 }
@@ -432,8 +465,11 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.rax = (uint64_t)result;
     } else if (task->call == CALL_FREE) {
         fixed.rdx = task->entry.rdx;
+    } else if (task->call == CALL_SPLICE) {
+        result = -EINVAL;
+        fixed.rax = (uint64_t)result;
     }
-    if (task->call == CALL_AFFINITY || task->call == CALL_FREE) {
+    if (task->call == CALL_AFFINITY || task->call == CALL_FREE || task->call == CALL_SPLICE) {
         tracee_set_registers(task->tid, &fixed);
         task->exit = fixed;
     }
@@ -542,14 +578,17 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     free(copy);
 }
 
-static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place)
+/* `settled`: the task has not run since its last event, or stands at its next one. */
+static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place, bool settled)
 {
     int signal = info->si_signo;
     struct group *group = task->group;
     if (signal < 0 || signal >= SIGNALS || group->disposition[signal] != DISPOSITION_HANDLER) {
         bool ignored = signal > 0 && signal < SIGNALS && group->disposition[signal] == DISPOSITION_IGNORE;
         task->resume_signal = signal;
-        task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && !ignored && !is_harmless_by_default(signal));
+        bool fatal = !ignored && !is_harmless_by_default(signal) && !stops_by_default(signal);
+        task->fatal_behind = fatal && settled && place == PLACE_BEHIND_EVENT;
+        task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && fatal);
         return;
     }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
@@ -578,18 +617,18 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
         info = task->held[0];
         memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
         ptrace(PTRACE_SETSIGINFO, task->tid, 0, &info);
-        deliver(recorder, task, &info, PLACE_AT_ENTRY);
+        deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return;
     }
     if (is_fault(signal, &info)) {
-        deliver(recorder, task, &info, PLACE_FAULT);
+        deliver(recorder, task, &info, PLACE_FAULT, true);
         return;
     }
     if (tracee_get_registers(task->tid, &registers)) return;
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
     bool boundary = task->at_boundary && registers.rip == task->exit.rip && registers.rsp == task->exit.rsp && registers.rcx == task->exit.rcx;
     bool no_handler = disposition != DISPOSITION_HANDLER;
-    if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT);
+    if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else task->held[task->held_count++] = info;
 }
 

@@ -49,14 +49,15 @@ struct task {
     struct group *group;
     enum task_state state;
     int status; /* of a pending stop */
-    bool started, in_call, at_boundary, fatal_fault, executed;
+    bool started, in_call, at_boundary, executed;
+    bool fatal_fault, fatal_behind; /* about to die: at its own fault or a call, or right behind its last event */
     int resume_signal;
     struct user_regs_struct entry, exit;
     uint64_t arguments[6];
     const struct syscall_row *row;
     struct buffer inputs;
     size_t input_pairs;
-    enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_CANCELLED } call;
+    enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_SPLICE, CALL_CANCELLED } call;
     siginfo_t held[MAX_HELD];
     unsigned held_count;
     bool injecting; /* the next stop for held[0] is the one asked for */
@@ -95,6 +96,8 @@ struct recorder {
     uint64_t event_count, flushed_count;
     struct buffer extra; /* outputs added by policy to a deferred event */
     size_t extra_pairs;
+    struct buffer sent; /* output that was never in the task's memory */
+    struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     struct timespec start, last_flush, slice;
     uint64_t last_time; /* microseconds of the last event */
     cpu_set_t affinity; /* what the program believes */

@@ -23,7 +23,8 @@
 #include "instruction.h"
 #include "transfer.h"
 
-#define PTRACE_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
+#define PTRACE_OPTIONS                                                                                              \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL)
 
 enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
@@ -86,10 +87,11 @@ static struct actor *add_actor(struct replayer *replayer, pid_t task, pid_t real
     return actor;
 }
 
-static void stub_main(const char *stub, int gate)
+static void stub_main(const char *stub, int gate, int shared)
 {
     char go;
-    if (read(gate, &go, 1) != 1) _exit(127);
+    if (read(gate, &go, 1) != 1 || dup2(shared, SHARED_DESCRIPTOR) != SHARED_DESCRIPTOR) _exit(127);
+    fcntl(SHARED_DESCRIPTOR, F_SETFD, 0);
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
@@ -110,7 +112,7 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
         return -errno;
     }
     pid_t pid = fork();
-    if (pid == 0) stub_main(stub, gate[0]);
+    if (pid == 0) stub_main(stub, gate[0], replayer->shared);
     int error = pid < 0 ? errno : 0, status = 0;
     close(gate[0]);
     if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) error = errno;
@@ -147,10 +149,10 @@ int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t
     registers.r9 = arguments[5];
     int status = 0;
     if (tracee_set_registers(actor->real, &registers)) return -errno;
-    /* A clone stops once more, for its event. */
+    /* A clone stops once more, for its event: fork where the child ends with SIGCHLD, else clone. */
     do {
         if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return -ESRCH;
-    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_CLONE);
+    } while (WIFSTOPPED(status) && (status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_FORK));
     if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP || tracee_get_registers(actor->real, &registers)) {
         actor->stop = STOP_DEAD;
         return -ESRCH;
@@ -236,6 +238,8 @@ struct call {
     size_t argument_count;
     struct cursor inputs, outputs;
     unsigned stream;
+    const uint8_t *sent; /* what went to the stream, where it never was in the task's memory */
+    size_t sent_size;
 };
 
 static struct cursor here(struct cursor *cursor)
@@ -258,6 +262,7 @@ static struct call read_call(struct cursor *cursor, size_t items)
     call.inputs = here(cursor);
     call.outputs = here(cursor);
     if (items > NUMBERS_IN_HEAD + 6) call.stream = (unsigned)read_unsigned(cursor);
+    if (items > NUMBERS_IN_HEAD + 7) call.sent = read_binary(cursor, &call.sent_size);
     return call;
 }
 
@@ -336,6 +341,10 @@ static void show_output(struct replayer *replayer, const struct actor *actor, co
     int descriptor = call->stream < 3 ? replayer->streams[call->stream] : -1;
     const struct syscall_row *row = row_of(call->number, call->arguments);
     if (descriptor < 0 || !row) return;
+    if (call->sent) {
+        write_all(descriptor, call->sent, call->sent_size);
+        return;
+    }
     struct ranges ranges = {0};
     transfer_sent(actor->real, row, call->arguments, call->result, &ranges);
     for (size_t i = 0; i < ranges.count; i++) {
@@ -475,12 +484,13 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;
     if (!outputs_are_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
-    if (call.stream) show_output(replayer, actor, &call);
     const struct syscall_row *row = row_of(call.number, call.arguments);
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
     if (executes && call.result >= 0 && !execute(replayer, actor, &call))
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
-    if (!write_outputs(actor, call.outputs)) return diverge(replayer, "the recorded results do not fit into the replayed memory");
+    /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
+    if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
+    if (call.stream) show_output(replayer, actor, &call);
     if (!replayer_answer(replayer, actor, call.result)) return damaged(replayer);
     return OUTCOME_POSITION;
 }

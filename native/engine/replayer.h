@@ -50,6 +50,7 @@ struct replayer {
     struct cursor cursor;
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;
+    int shared; /* the file in which all shared memory lies; every stub holds it */
     int streams[3]; /* where stdout and stderr of the program go; -1: nowhere */
     struct range *files; /* where recorded file mappings lie: madvise and mremap there are Python's */
     size_t file_count;

@@ -7,4 +7,7 @@
 #define GATE_PAGE 0x200000000000
 #define GATE_BYTES 0x1000
 
+/* The one descriptor that a replayed process holds: the memory it shares with others. */
+#define SHARED_DESCRIPTOR 3
+
 #endif

@@ -1,5 +1,5 @@
 /* The empty process in which replay rebuilds a recorded one. Freestanding, one page of text, no data and no stack use
-   after its start. It gives up every descriptor and, by seccomp, every authority; then it traps, and the replayer
+   after its start. It gives up every descriptor but its shared memory and, by seccomp, every authority; then it traps, and the replayer
    unmaps all but this page and goes on from there. */
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -68,7 +68,8 @@ __attribute__((noreturn, section(".text.start"))) void stub_main(void)
         RETURN(SECCOMP_RET_KILL_PROCESS),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
-    long failed = call(SYS_close_range, 0, ~0u, 0, 0, 0);
+    long failed = call(SYS_close_range, 0, SHARED_DESCRIPTOR - 1, 0, 0, 0);
+    failed |= call(SYS_close_range, SHARED_DESCRIPTOR + 1, ~0u, 0, 0, 0);
     failed |= call(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     failed |= call(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&program, 0, 0);
     /* The replayer reads rax at this trap: anything but 0 and it refuses to go on. */

@@ -32,6 +32,10 @@ class Interpreter:
 
     A line is that of the instruction which the interpreter last noted as begun. From 3.11 on it does so in
     the instruction's own code, so at a dispatch, where a tick stops, it is the line of the one before.
+
+    Stacks are whole at a system call and at a dispatch. From 3.11 on, in the few machine instructions with
+    which a frame is entered or left, the caller may be known to registers alone: of 1,000 stops at random,
+    about one shows a stack that is cut short, empty or (a stale pointer) wrong.
     """
 
     def __init__(self, memory: Memory, version: str, runtime: int, layout: Layout) -> None:

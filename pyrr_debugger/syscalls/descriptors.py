@@ -9,7 +9,9 @@ from .spec import Effect, Row
 ROWS: tuple[Row, ...] = (
     row(0, "read", "fd fd, >bytes[result/count] buf, size count", blocks=True, effect=Effect.OFFSET),
     row(1, "write", "fd fd, <bytes[count] buf, size count", blocks=True, effect=Effect.WRITE),
-    row(17, "pread64", "fd fd, >bytes[result/count] buf, size count, off offset", blocks=True, source="pread"),
+    row(
+        17, "pread64", "fd fd, >bytes[result/count] buf, size count, off offset", blocks=True, source="pread"
+    ),
     row(
         18,
         "pwrite64",
@@ -53,9 +55,16 @@ ROWS: tuple[Row, ...] = (
     row(436, "close_range", "fd first, fd last, close_range_flags flags", effect=Effect.CLOSE_RANGE),
     row(32, "dup", "fd oldfd", effect=Effect.DUP, result="fd"),
     row(33, "dup2", "fd oldfd, fd newfd", effect=Effect.DUP_TO, result="fd", source="dup"),
-    row(292, "dup3", "fd oldfd, fd newfd, open_flags flags", effect=Effect.DUP_TO, result="fd", source="dup"),
+    row(
+        292,
+        "dup3",
+        "fd oldfd, fd newfd, creation_flags flags",
+        effect=Effect.DUP_TO,
+        result="fd",
+        source="dup",
+    ),
     row(22, "pipe", ">fd_pair pipefd", effect=Effect.OPEN_PAIR),
-    row(293, "pipe2", ">fd_pair pipefd, open_flags flags", effect=Effect.OPEN_PAIR, source="pipe"),
+    row(293, "pipe2", ">fd_pair pipefd, creation_flags flags", effect=Effect.OPEN_PAIR, source="pipe"),
     row(
         72,
         "fcntl",
@@ -124,7 +133,13 @@ ROWS: tuple[Row, ...] = (
     row(277, "sync_file_range", "fd fd, off offset, off nbytes, sync_file_range_flags flags", blocks=True),
     row(76, "truncate", "<path path, off length", effect=Effect.TRUNCATE),
     row(77, "ftruncate", "fd fd, off length", effect=Effect.TRUNCATE, source="truncate"),
-    row(285, "fallocate", "fd fd, fallocate_mode mode, off offset, off len", effect=Effect.TRUNCATE, blocks=True),
+    row(
+        285,
+        "fallocate",
+        "fd fd, fallocate_mode mode, off offset, off len",
+        effect=Effect.TRUNCATE,
+        blocks=True,
+    ),
     row(187, "readahead", "fd fd, off offset, size count", blocks=True),
     row(221, "fadvise64", "fd fd, off offset, off len, fadvise_advice advice", source="posix_fadvise"),
     row(451, "cachestat", "fd fd, <cachestat_range cstat_range, >cachestat cstat, uint flags"),

@@ -1,8 +1,8 @@
 """Writes the C tables of the engine and the agent: `python -m pyrr_debugger.syscalls.generate [OUTPUT]`.
 
-The build runs this before anything is installed, so it stands on the standard library alone. The output depends
-on nothing but the rows. Commands that differ from the call they belong to in nothing that C looks at (most socket
-options) are left out: the row of the call says the same.
+The build runs this before anything is installed, so it stands on the standard library alone. The output
+depends on nothing but the rows. Commands that differ from the call they belong to in nothing that C looks at
+(most socket options) are left out: the row of the call says the same.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 from . import TABLE
 from .spec import Effect, Kind, Replay, Row, Transfer, When
 
-NARROW = frozenset({"int", "uint", "socklen", "fd", "dirfd", "pid", "uid", "gid", "mode", "signal", "msec", "clockid"})
+NARROW = frozenset(
+    {"int", "uint", "socklen", "fd", "dirfd", "pid", "uid", "gid", "mode", "signal", "msec", "clockid"}
+)
 """The types of which the kernel looks at the lower 32 bits only."""
 
 _PREAMBLE = """\
@@ -30,8 +32,8 @@ _PREAMBLE = """\
 """
 
 _STRUCTURES = """\
-/* A piece of memory which the kernel reads or writes; `arg` and `count` are argument numbers (for KIND_INDIRECT
- * `count` is an offset). */
+/* A piece of memory which the kernel reads or writes; `arg` and `count` are argument numbers (for
+ * KIND_INDIRECT `count` is an offset). */
 struct transfer {
     uint8_t arg, kind, count, when;
     uint32_t unit;
@@ -49,7 +51,7 @@ struct syscall_row {
     const struct transfer *in, *out;
     const struct syscall_row *commands; /* by rising number */
     uint32_t command_count;
-    uint8_t selector_high; /* the argument whose lower half is the upper half of a command's number; 0xff: none */
+    uint8_t selector_high; /* the argument that gives the upper half of a command's number; 0xff: none */
     uint8_t narrow;        /* bit n: of argument n the kernel looks at the lower 32 bits only */
 };
 
@@ -94,7 +96,9 @@ def render() -> str:
     parts.append("static const struct syscall_row syscall_rows[] = {\n")
     parts += [f"    [{row.number}] = {{{_row(row, names, kept[row.number])}}},\n" for row in TABLE.values()]
     parts.append("};\n\n")
-    parts.append("#define SYSCALL_ROW_COUNT (sizeof syscall_rows / sizeof syscall_rows[0])\n\n#endif\n#endif\n")
+    parts.append(
+        "#define SYSCALL_ROW_COUNT (sizeof syscall_rows / sizeof syscall_rows[0])\n\n#endif\n#endif\n"
+    )
     return "".join(parts)
 
 
@@ -105,7 +109,9 @@ def _enum(name: str, prefix: str, members: Iterable[Enum]) -> str:
 
 def _distinct_commands(row: Row) -> tuple[Row, ...]:
     by_number = {command.number: command for command in reversed(row.commands)}
-    return tuple(by_number[number] for number in sorted(by_number) if _meaning(by_number[number]) != _meaning(row))
+    return tuple(
+        by_number[number] for number in sorted(by_number) if _meaning(by_number[number]) != _meaning(row)
+    )
 
 
 def _meaning(row: Row) -> tuple[object, ...]:

@@ -23,7 +23,8 @@ ROWS: tuple[Row, ...] = (
     # With size 0 only the number of groups is answered.
     row(115, "getgroups", "int size, >gid_cell[result/size] list"),
     row(116, "setgroups", "int size, <gid_cell[size] list", effect=Effect.CREDENTIAL, source="getgroups"),
-    # An unknown version in the header is replaced by the preferred one, with EINVAL. Version 1 has half the data.
+    # An unknown version in the header is replaced by the preferred one, with EINVAL. Version 1 has half the
+    # data.
     row(125, "capget", "<>!cap_header hdrp, >cap_data datap"),
     row(126, "capset", "<>!cap_header hdrp, <cap_data datap", effect=Effect.CREDENTIAL, source="capget"),
     row(97, "getrlimit", "rlimit_resource resource, >rlimit rlim"),

@@ -37,7 +37,8 @@ _SEMCTL = _commands(
         "IPC_INFO": (3, f"{_SEM}, >seminfo arg"),
         "GETPID": (11, f"{_SEM}, address arg"),
         "GETVAL": (12, f"{_SEM}, address arg"),
-        # One 16-bit value for each semaphore of the set, whose number (up to SEMMSL, 32000) is not in the call.
+        # One 16-bit value for each semaphore of the set, whose number (up to SEMMSL, 32000) is not in the
+        # call.
         "GETALL": (13, f"{_SEM}, >changed[64000] arg"),
         "GETNCNT": (14, f"{_SEM}, address arg"),
         "GETZCNT": (15, f"{_SEM}, address arg"),

@@ -87,8 +87,8 @@ ROWS: tuple[Row, ...] = (
         "address addr, size size, mmap_prot prot, size pgoff, mmap_flags flags",
         replay=Replay.REFUSE,
     ),
-    # Not done again: sealed, the mapping could never be taken away when the replayer restores a snapshot. Later calls
-    # that fail because of the seal failed in the recording, too, and are fed.
+    # Not done again: sealed, the mapping could never be taken away when the replayer restores a snapshot.
+    # Later calls that fail because of the seal failed in the recording, too, and are fed.
     row(462, "mseal", "address addr, size length, ulong flags"),
     row(26, "msync", "address addr, size length, msync_flags flags", blocks=True),
     row(27, "mincore", "address addr, size length, >pages[length] vec"),
@@ -104,7 +104,7 @@ ROWS: tuple[Row, ...] = (
     row(447, "memfd_secret", "memfd_secret_flags flags", replay=Replay.REFUSE, result="fd"),
     row(319, "memfd_create", "<string name, memfd_flags flags", effect=Effect.OPEN, result="fd"),
     # Another process would fill the memory at its own time.
-    row(323, "userfaultfd", "open_flags flags", replay=Replay.REFUSE, result="fd"),
+    row(323, "userfaultfd", "creation_flags flags", replay=Replay.REFUSE, result="fd"),
     # A shadow stack would refuse the returns out of patched syscall sites.
     row(
         453,
@@ -117,7 +117,8 @@ ROWS: tuple[Row, ...] = (
     row(
         237,
         "mbind",
-        "address addr, size len, mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode, mbind_flags flags",
+        "address addr, size len, mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode, "
+        "mbind_flags flags",
     ),
     row(238, "set_mempolicy", "mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode"),
     row(
@@ -134,7 +135,8 @@ ROWS: tuple[Row, ...] = (
     row(
         279,
         "move_pages",
-        "pid pid, ulong count, <pointer[count] pages, <i32[count] nodes, >!i32[count] status, mbind_flags flags",
+        "pid pid, ulong count, <pointer[count] pages, <i32[count] nodes, >!i32[count] status, "
+        "mbind_flags flags",
     ),
     row(440, "process_madvise", "fd pidfd, <iovec[vlen] iov, size vlen, madvise_advice advice, uint flags"),
     row(448, "process_mrelease", "fd pidfd, uint flags"),

@@ -17,7 +17,13 @@ ROWS: tuple[Row, ...] = (
     row(155, "pivot_root", "<path new_root, <path put_old", effect=Effect.NAMESPACE),
     row(272, "unshare", "clone_flags flags", effect=Effect.NAMESPACE),
     row(308, "setns", "fd fd, clone_flags nstype", effect=Effect.NAMESPACE),
-    row(428, "open_tree", "dirfd dirfd, <path pathname, open_tree_flags flags", effect=Effect.OPEN, result="fd"),
+    row(
+        428,
+        "open_tree",
+        "dirfd dirfd, <path pathname, open_tree_flags flags",
+        effect=Effect.OPEN,
+        result="fd",
+    ),
     row(
         467,
         "open_tree_attr",

@@ -5,8 +5,8 @@
     row(7, "poll", "<>!pollfd[nfds] fds, uint nfds, msec timeout", blocks=True)
     row(43, "accept", "fd sockfd, >sockaddr[*addrlen] addr, <>i32 addrlen", ...)
 
-Each argument is MARKS TYPE NAME. The marks say which way the memory behind a pointer goes; an argument without
-marks is a plain number.
+Each argument is MARKS TYPE NAME. The marks say which way the memory behind a pointer goes; an argument
+without marks is a plain number.
 
     <     the kernel reads it
     >     the kernel writes it when the call succeeds
@@ -22,9 +22,10 @@ The type says how much: the size of one element from `structures.SIZES`, times w
     sockaddr[*addrlen]   value-result: argument `addrlen` points at the 32-bit size (`**`: 64-bit)
     i32[2]               two
 
-and some types are sized in their own way: `path` and `string` (to the NUL), `strings` (execve), `iovec[count]`,
-`msghdr`, `mmsghdr[count]`, `fd_set[bits]`, `ioctl` (by the size in the request), `msgbuf[size]`, `pages[length]`,
-`changed[N]` (whatever changed within N bytes). What cannot be said so is added as a `Transfer`.
+and some types are sized in their own way: `path` and `string` (to the NUL), `strings` (execve),
+`iovec[count]`, `msghdr`, `mmsghdr[count]`, `fd_set[bits]`, `ioctl` (by the size in the request),
+`msgbuf[size]`, `pages[length]`, `changed[N]` (whatever changed within N bytes). What cannot be said so is
+added as a `Transfer`.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def row(
     commands: tuple[Row, ...] = (),
     source: str = "",
 ) -> Row:
-    """A `Row` from an argument list in the notation of this module; the other parameters are fields of `Row`."""
+    """A `Row` from an argument list in the notation of this module; the rest are fields of `Row`."""
     pairs, marked_ins, marked_outs = parse(args)
     return Row(
         name,
@@ -101,7 +102,8 @@ def parse(args: str) -> Arguments:
             ins.append(_transfer(position, kind, extent, positions, When.SUCCESS))
         if writes:
             outs.append(_transfer(position, kind, extent, positions, _WHEN[writes]))
-            # To find the buffers the kernel reads these descriptions of them, and so does whoever prints the call.
+            # To find the buffers the kernel reads these descriptions of them, and so does whoever prints the
+            # call.
             if kind == "iovec" and not reads:
                 ins.append(Transfer(position, Kind.ARGUMENT, SIZES["iovec"], positions[extent]))
             elif kind == "msghdr" and not reads:
@@ -111,7 +113,9 @@ def parse(args: str) -> Arguments:
     return tuple(pairs), tuple(ins), tuple(outs)
 
 
-def _transfer(position: int, kind: str, extent: str | None, positions: dict[str, int], when: When) -> Transfer:
+def _transfer(
+    position: int, kind: str, extent: str | None, positions: dict[str, int], when: When
+) -> Transfer:
     if kind in _STRINGS:
         return Transfer(position, _STRINGS[kind], when=when)
     if kind == "msghdr":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from .notation import row
 from .spec import Effect, Row
 
-# Linux updates the time left whenever there is one, also after an error or a signal, and poll its `revents` likewise.
+# Linux updates the time left whenever there is one, also after an error or a signal, and poll its `revents`
+# likewise.
 _SETS = "int nfds, <>!fd_set[nfds] readfds, <>!fd_set[nfds] writefds, <>!fd_set[nfds] exceptfds"
 
 ROWS: tuple[Row, ...] = (
@@ -40,7 +41,8 @@ ROWS: tuple[Row, ...] = (
     row(
         441,
         "epoll_pwait2",
-        "fd epfd, >epoll_event[result] events, int maxevents, <timespec timeout, <sigset[sigsetsize] sigmask, "
+        "fd epfd, >epoll_event[result] events, int maxevents, <timespec timeout, "
+        "<sigset[sigsetsize] sigmask, "
         "size sigsetsize",
         blocks=True,
         source="epoll_wait",
@@ -48,5 +50,12 @@ ROWS: tuple[Row, ...] = (
     row(214, "epoll_ctl_old"),
     row(215, "epoll_wait_old"),
     row(284, "eventfd", "uint initval", effect=Effect.OPEN, result="fd"),
-    row(290, "eventfd2", "uint initval, eventfd_flags flags", effect=Effect.OPEN, result="fd", source="eventfd"),
+    row(
+        290,
+        "eventfd2",
+        "uint initval, eventfd_flags flags",
+        effect=Effect.OPEN,
+        result="fd",
+        source="eventfd",
+    ),
 )

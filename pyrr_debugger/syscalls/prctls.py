@@ -39,7 +39,8 @@ PRCTL: tuple[Row, ...] = (
     _option(19, "PR_GET_ENDIAN", ">i32 value"),
     _option(20, "PR_SET_ENDIAN", "hex value"),
     _option(21, "PR_GET_SECCOMP"),
-    # A filter of the program that answers a call by itself hides it from the recorder's own: the handler must know.
+    # A filter of the program that answers a call by itself hides it from the recorder's own: the handler must
+    # know.
     _option(22, "PR_SET_SECCOMP", "int mode, <sock_fprog filter", replay=Replay.SPECIAL),
     _option(23, "PR_CAPBSET_READ", "capability cap"),
     _option(24, "PR_CAPBSET_DROP", "capability cap", effect=Effect.CREDENTIAL),
@@ -77,7 +78,8 @@ PRCTL: tuple[Row, ...] = (
     _option(56, "PR_GET_TAGGED_ADDR_CTRL"),
     _option(57, "PR_SET_IO_FLUSHER", "int state"),
     _option(58, "PR_GET_IO_FLUSHER"),
-    # Would turn the calls of the agent into signals, by a byte in memory which the kernel reads at every call.
+    # Would turn the calls of the agent into signals, by a byte in memory which the kernel reads at every
+    # call.
     _option(
         59,
         "PR_SET_SYSCALL_USER_DISPATCH",

@@ -62,7 +62,8 @@ ROWS: tuple[Row, ...] = (
     row(39, "getpid", result="pid"),
     row(110, "getppid", result="pid", source="getpid"),
     row(186, "gettid", result="pid"),
-    # The address where a 0 is written when the thread ends is the recorder's to remember: no kernel does it in replay.
+    # The address where a 0 is written when the thread ends is the recorder's to remember: no kernel does it
+    # in replay.
     row(218, "set_tid_address", "address tidptr", result="pid"),
     row(109, "setpgid", "pid pid, pid pgid"),
     row(121, "getpgid", "pid pid", result="pid", source="setpgid"),

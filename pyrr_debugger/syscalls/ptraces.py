@@ -6,7 +6,9 @@ from .notation import row
 from .spec import Kind, Row, Transfer
 
 
-def _request(number: int, name: str, addr: str = "address", data: str = "address", blocks: bool = False) -> Row:
+def _request(
+    number: int, name: str, addr: str = "address", data: str = "address", blocks: bool = False
+) -> Row:
     return row(
         number,
         name,
@@ -49,7 +51,8 @@ COMMANDS: tuple[Row, ...] = (
     _request(0x4201, "PTRACE_GETEVENTMSG", data=">u64"),
     _request(0x4202, "PTRACE_GETSIGINFO", data=">siginfo"),
     _request(0x4203, "PTRACE_SETSIGINFO", data="<siginfo"),
-    # `data` is an iovec whose length is updated; the register set, of up to a few pages (AMX), is where it points.
+    # `data` is an iovec whose length is updated; the register set, of up to a few pages (AMX), is where it
+    # points.
     row(
         0x4204,
         "PTRACE_GETREGSET",
@@ -67,9 +70,20 @@ COMMANDS: tuple[Row, ...] = (
         "ptrace_request request, pid pid, <bytes[16] addr, >siginfo[result] data",
         source="ptrace",
     ),
-    row(0x420A, "PTRACE_GETSIGMASK", "ptrace_request request, pid pid, size addr, >sigset[addr] data", source="ptrace"),
-    row(0x420B, "PTRACE_SETSIGMASK", "ptrace_request request, pid pid, size addr, <sigset[addr] data", source="ptrace"),
-    # The result is the length of the filter in instructions, 8 bytes each; without a buffer only that is answered.
+    row(
+        0x420A,
+        "PTRACE_GETSIGMASK",
+        "ptrace_request request, pid pid, size addr, >sigset[addr] data",
+        source="ptrace",
+    ),
+    row(
+        0x420B,
+        "PTRACE_SETSIGMASK",
+        "ptrace_request request, pid pid, size addr, <sigset[addr] data",
+        source="ptrace",
+    ),
+    # The result is the length of the filter in instructions, 8 bytes each; without a buffer only that is
+    # answered.
     row(
         0x420C,
         "PTRACE_SECCOMP_GET_FILTER",
@@ -88,7 +102,11 @@ COMMANDS: tuple[Row, ...] = (
         "ptrace_request request, pid pid, size addr, >bytes[result/addr] data",
         source="ptrace",
     ),
-    row(0x420F, "PTRACE_GET_RSEQ_CONFIGURATION", "ptrace_request request, pid pid, size addr, >bytes[addr] data"),
+    row(
+        0x420F,
+        "PTRACE_GET_RSEQ_CONFIGURATION",
+        "ptrace_request request, pid pid, size addr, >bytes[addr] data",
+    ),
     row(
         0x4210,
         "PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG",

@@ -10,7 +10,8 @@ _SECCOMP = "seccomp_operation operation, seccomp_flags flags"
 _LANDLOCK = "<bytes[size] attr, size size, landlock_flags flags"
 
 ROWS: tuple[Row, ...] = (
-    # A filter of the program that answers a call by itself hides it from the recorder's own: the handler must know.
+    # A filter of the program that answers a call by itself hides it from the recorder's own: the handler must
+    # know.
     row(
         317,
         "seccomp",
@@ -18,8 +19,20 @@ ROWS: tuple[Row, ...] = (
         replay=Replay.SPECIAL,
         selector=0,
         commands=(
-            row(0, "SECCOMP_SET_MODE_STRICT", f"{_SECCOMP}, address args", replay=Replay.SPECIAL, source="seccomp"),
-            row(1, "SECCOMP_SET_MODE_FILTER", f"{_SECCOMP}, <sock_fprog args", replay=Replay.SPECIAL, source="seccomp"),
+            row(
+                0,
+                "SECCOMP_SET_MODE_STRICT",
+                f"{_SECCOMP}, address args",
+                replay=Replay.SPECIAL,
+                source="seccomp",
+            ),
+            row(
+                1,
+                "SECCOMP_SET_MODE_FILTER",
+                f"{_SECCOMP}, <sock_fprog args",
+                replay=Replay.SPECIAL,
+                source="seccomp",
+            ),
             row(2, "SECCOMP_GET_ACTION_AVAIL", f"{_SECCOMP}, <u32 args", source="seccomp"),
             row(3, "SECCOMP_GET_NOTIF_SIZES", f"{_SECCOMP}, >u16[3] args", source="seccomp"),
         ),

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from . import socket_options
 from .notation import row
-from .spec import Effect, Kind, Row, Transfer
+from .spec import Effect, Row
 
 ROWS: tuple[Row, ...] = (
-    row(41, "socket", "socket_domain domain, socket_type type, int protocol", effect=Effect.OPEN, result="fd"),
+    row(
+        41,
+        "socket",
+        "socket_domain domain, socket_type type, socket_protocol protocol",
+        effect=Effect.OPEN,
+        result="fd",
+    ),
     row(
         53,
         "socketpair",
-        "socket_domain domain, socket_type type, int protocol, >fd_pair sv",
+        "socket_domain domain, socket_type type, socket_protocol protocol, >fd_pair sv",
         effect=Effect.OPEN_PAIR,
         effect_arg=3,
     ),
     row(49, "bind", "fd sockfd, <sockaddr[addrlen] addr, socklen addrlen", effect=Effect.SOCKET),
     row(50, "listen", "fd sockfd, int backlog", effect=Effect.SOCKET),
-    row(42, "connect", "fd sockfd, <sockaddr[addrlen] addr, socklen addrlen", effect=Effect.SOCKET, blocks=True),
+    row(
+        42,
+        "connect",
+        "fd sockfd, <sockaddr[addrlen] addr, socklen addrlen",
+        effect=Effect.SOCKET,
+        blocks=True,
+    ),
     row(
         43,
         "accept",
@@ -40,7 +52,8 @@ ROWS: tuple[Row, ...] = (
     row(
         44,
         "sendto",
-        "fd sockfd, <bytes[len] buf, size len, msg_flags flags, <sockaddr[addrlen] dest_addr, socklen addrlen",
+        "fd sockfd, <bytes[len] buf, size len, msg_flags flags, <sockaddr[addrlen] dest_addr, "
+        "socklen addrlen",
         effect=Effect.WRITE,
         blocks=True,
         result="long",

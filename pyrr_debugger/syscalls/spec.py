@@ -62,7 +62,7 @@ class Kind(Enum):
     FIXED = 0  # `unit` bytes
     RESULT = 1  # result * unit bytes
     ARGUMENT = 2  # args[count] * unit bytes
-    POINTEE = 3  # value-result: args[count] points at a 32-bit size; out: min(before, after) bytes, in: its value
+    POINTEE = 3  # value-result: args[count] points at a 32-bit size; out: the smaller of before and after
     IOVEC = 4  # args[arg] is an iovec array of args[count] entries; out: `result` bytes spread over it
     MSGHDR = 5  # args[arg] is a struct msghdr: header, name, control, iovecs
     MMSGHDR = 6  # args[arg] is an array of args[count] (in) or `result` (out) struct mmsghdr
@@ -72,7 +72,7 @@ class Kind(Enum):
     POINTEE64 = 10  # as POINTEE with a 64-bit size
     IOCTL = 11  # by the size and direction encoded in args[1], conservative where there is none
     CONSERVATIVE = 12  # unknown: whatever changed in a window of `unit` bytes at args[arg]
-    RESULT_UP_TO = 13  # min(result, args[count]) * unit bytes: calls that answer the size they would have needed
+    RESULT_UP_TO = 13  # min(result, args[count]) * unit bytes: calls that answer the size they need
     MSGBUF = 14  # System V message: 8 bytes of type, then `result` (out) or args[count] (in) bytes
     PAGES = 15  # `unit` bytes for each page of args[count] bytes, rounded up (mincore)
     INDIRECT = 16  # CONSERVATIVE at the pointer that lies `count` bytes into the memory at args[arg]
@@ -90,8 +90,8 @@ class When(Enum):
 class Transfer:
     """A piece of memory which the kernel reads (in) or writes (out). A NULL pointer transfers nothing.
 
-    Many rows list more than the kernel wrote this time (`select` leaves its sets alone on error, `wait4`
-    its status when no child is ready): an out transfer is clipped to the memory that is mapped, and memory that
+    Many rows list more than the kernel wrote this time (`select` leaves its sets alone on error, `wait4` its
+    status when no child is ready): an out transfer is clipped to the memory that is mapped, and memory that
     was not written is read back as it was, which replay may write again without harm.
     """
 
@@ -130,8 +130,8 @@ class Row:
     selector_mask: int = 0xFFFFFFFF
     """The bits of that argument which name the command (`futex`: 0x7f, without its flags)."""
     selector_high: int | None = None
-    """Which argument makes the upper 32 bits of the command number: `getsockopt` and `setsockopt` number their
-    commands level << 32 | option."""
+    """Which argument makes the upper 32 bits of the command number: `getsockopt` and `setsockopt` number
+    their commands level << 32 | option."""
     commands: tuple[Row, ...] = field(default=())
     """The command rows of a multiplexed call; their `number` is the value of the selecting argument."""
     source: str = ""

@@ -1,4 +1,5 @@
-"""The machine and its kernel: facts about it, its administration, and calls that were never made or are gone."""
+"""The machine and its kernel: facts about it, its administration, and calls that were never made or are
+gone."""
 
 from __future__ import annotations
 
@@ -88,8 +89,18 @@ ROWS: tuple[Row, ...] = (
         "int func, >!bytes[result/bytecount] ptr, ulong bytecount",
         selector=0,
         commands=(
-            row(0, "modify_ldt_read", "int func, >bytes[result/bytecount] ptr, ulong bytecount", source="modify_ldt"),
-            row(2, "modify_ldt_default", "int func, >bytes[result/bytecount] ptr, ulong bytecount", source="modify_ldt"),
+            row(
+                0,
+                "modify_ldt_read",
+                "int func, >bytes[result/bytecount] ptr, ulong bytecount",
+                source="modify_ldt",
+            ),
+            row(
+                2,
+                "modify_ldt_default",
+                "int func, >bytes[result/bytecount] ptr, ulong bytecount",
+                source="modify_ldt",
+            ),
             # A descriptor table of its own is state that no snapshot holds.
             row(
                 1,
@@ -109,7 +120,7 @@ ROWS: tuple[Row, ...] = (
     ),
     row(175, "init_module", "<bytes[len] module_image, size len, <string param_values"),
     row(313, "finit_module", "fd fd, <string param_values, module_flags flags", source="init_module"),
-    row(176, "delete_module", "<string name, open_flags flags"),
+    row(176, "delete_module", "<string name, creation_flags flags"),
     row(246, "kexec_load", "hex entry, ulong nr_segments, <kexec_segment[nr_segments] segments, hex flags"),
     row(
         320,

@@ -4,6 +4,7 @@ usage: event_storm.py LOG [MARKERS]
 
 Marker k is the call os.access("/marker/<k>", 0), found in the trace by its path. The line which makes it has
 just written to LOG one JSON object: {"marker": k, "stack": [[function, file, line], innermost first]}.
+The function is its qualified name where the interpreter knows one (3.11 and later).
 At the event of that call, and nowhere else, that is the Python stack.
 """
 
@@ -22,7 +23,9 @@ PATH = os.path.abspath(__file__)
 def stack_of(frame):
     found = []
     while frame is not None:
-        found.append([frame.f_code.co_name, frame.f_code.co_filename, frame.f_lineno])
+        code = frame.f_code
+        name = getattr(code, "co_qualname", code.co_name)  # since 3.11
+        found.append([name, code.co_filename, frame.f_lineno])
         frame = frame.f_back
     return found
 
