@@ -30,8 +30,8 @@ class FilePiece:
     """Memory that a call filled with part of a stored file: `length` bytes of file `hash` from `offset`.
 
     `name` is the path of the file when it was recorded, `start` the offset of the stored bytes in that file
-    (0 where the whole file is stored). `shared` numbers the file among those mapped shared, from 1: mappings of one
-    file are one memory. 0 is a private mapping.
+    (0 where the whole file is stored). `shared` numbers the file, from 1: its mappings are of one memory, which
+    may change. 0 is a file that does not change while it is mapped (an ELF file).
     """
 
     hash: str
@@ -43,6 +43,18 @@ class FilePiece:
 
     def to_wire(self) -> list[Any]:
         return [self.hash, self.offset, self.length, self.name, self.start, self.shared]
+
+
+@dataclass(frozen=True, slots=True)
+class FileWrite:
+    """A mapped file changed: `data` at `offset` of file number `shared` (see FilePiece)."""
+
+    shared: int
+    offset: int
+    data: bytes
+
+    def to_wire(self) -> list[Any]:
+        return [self.data, self.shared, self.offset]
 
 
 Memory = tuple[tuple[int, bytes], ...]
@@ -63,7 +75,8 @@ class SyscallEvent(Event):
     """One system call of one task: what it was asked, what it answered.
 
     `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
-    buffers only by their first bytes) and what it wrote; `pieces` are (address, part of a file). `site` is the
+    buffers only by their first bytes) and what it wrote; `pieces` are (address, part of a file) and `writes` changes of
+    mapped files. `site` is the
     address after the syscall instruction. `result` is the signed return value (-errno on failure). `stream` is
     1 or 2 when the call wrote to the recorder's stdout or stderr, else 0; `sent` is what it wrote, where that never
     was in the task's memory.
@@ -76,6 +89,7 @@ class SyscallEvent(Event):
     inputs: Memory
     outputs: Memory
     pieces: tuple[tuple[int, FilePiece], ...] = ()
+    writes: tuple[FileWrite, ...] = ()
     stream: int = 0
     sent: bytes = b""
 
@@ -208,15 +222,21 @@ def piece_from_wire(wire: Sequence[Any]) -> FilePiece:
     return FilePiece(*_typed(wire, str, int, int, str, int, int)[:6])
 
 
+def _write(wire: Sequence[Any]) -> FileWrite:
+    data, shared, offset = _typed(wire, bytes, int, int)[:3]
+    return FileWrite(shared, offset, data)
+
+
 def _syscall(head: Head, items: Sequence[Any]) -> Event:
     nr, result, site, args, inputs, outputs = _typed(items, int, int, int, list, list, list)[:6]
-    pieces = tuple((a, piece_from_wire(c)) for a, c in _pairs(outputs) if not isinstance(c, bytes))
+    others = [(a, c) for a, c in _pairs(outputs) if not isinstance(c, bytes)]
+    pieces = tuple((a, piece_from_wire(c)) for a, c in others if c and isinstance(c[0], str))
+    writes = tuple(_write(c) for _, c in others if not (c and isinstance(c[0], str)))
     stream, sent = _typed([*items[6:], *(0, b"")[len(items) - 6 :]], int, bytes)[:2]
     if len(args) > 6 or not all(isinstance(a, int) for a in args):
         raise ValueError("a call has at most six arguments")
-    return SyscallEvent(
-        *head, nr, tuple(args), result, site, _memory(inputs), _memory(outputs), pieces, stream, sent
-    )
+    memory = (_memory(inputs), _memory(outputs))
+    return SyscallEvent(*head, nr, tuple(args), result, site, *memory, pieces, writes, stream, sent)
 
 
 def _signal(head: Head, items: Sequence[Any]) -> Event:

@@ -19,7 +19,7 @@ import msgpack
 
 from .. import _engine, checksum, cpu, procfs, snapshot
 from ..errors import PyrrError
-from ..events import EventKind, FilePiece
+from ..events import EventKind, FilePiece, FileWrite
 from ..trace import TraceWriter
 from .entropy import random_sites, trap_bytes
 from .files import FileRecorder, MappedFile
@@ -91,7 +91,6 @@ class RecordingSession:
         self._engine = _engine.Recorder()
         self._engine.checksum_every = checksum_every
         self._shared: dict[tuple[int, int], int] = {}
-        self._watched: set[tuple[int, int]] = set()
         self._status = 0
         self._root = 0
 
@@ -204,35 +203,34 @@ class RecordingSession:
             self._complete(_memory_of(process, result))
             return
         piece = mapped.piece
-        if shared:
+        known = len(self._shared)
+        if not mapped.is_elf:
             piece = replace(piece, shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
         outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
         if prot & _PROT_EXEC and not shared:
             outputs += self._replace_random(task, mapped.content, result)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
-        if not mapped.is_elf and mapped.identity not in self._watched:
-            self._watched.add(mapped.identity)
+        if len(self._shared) > known:
             self._engine.watch(*mapped.identity)
 
     def _written(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
-        """A file changed that is or was mapped: the pages of it that the program can see are outputs. Or the kernel
+        """A file changed that is or was mapped: mappings show what it now holds. Or the kernel
         has copied a file to the program's stdout or stderr."""
         if nr in (_SYS_SENDFILE, _SYS_COPY_FILE_RANGE):
             self._engine.complete(0, b"", _copied(process, nr, args, result))
             return
         descriptor = args[0] & 0xFFFFFFFF
         try:
-            status = os.stat(f"/proc/{process}/fd/{descriptor}")
             start, end = _changed_part(process, descriptor, nr, args, result)
-            outputs: list[tuple[int, bytes]] = []
-            for mapping in procfs.read_maps(process):
-                if mapping.inode == status.st_ino:
-                    low = max(start, mapping.offset)
-                    high = min(end, mapping.offset + mapping.end - mapping.start)
-                    if low < high:
-                        address = mapping.start + low - mapping.offset
-                        outputs.append((address, _engine.read(process, address, high - low)))
+            with open(f"/proc/{process}/fd/{descriptor}", "rb") as file:
+                status = os.fstat(file.fileno())
+                data = os.pread(file.fileno(), end - start, start)
+            number = self._shared[status.st_dev, status.st_ino]
+            # What lies behind the new end of a truncated file reads as zeros in its last page.
+            outputs = [(0, FileWrite(number, start, data))]
+            if nr == _SYS_FTRUNCATE:
+                outputs.append((0, FileWrite(number, start + len(data), bytes(snapshot.PAGE - len(data)))))
             self._complete(outputs)
         except OSError as error:
             self._emit(EventKind.NOTE, task, f"a write to a mapped file was not followed: {error.strerror}")
@@ -240,7 +238,7 @@ class RecordingSession:
     def _complete(self, outputs: Any) -> None:
         packer = msgpack.Packer()
         packed = b"".join(
-            packer.pack(address) + packer.pack(c.to_wire() if isinstance(c, FilePiece) else c)
+            packer.pack(address) + packer.pack(c if isinstance(c, bytes) else c.to_wire())
             for address, c in outputs
         )
         self._engine.complete(len(outputs), packed)
@@ -328,8 +326,10 @@ def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...],
     """The byte range of a file that a call has changed; all of it where the call does not tell."""
     if nr in (_SYS_PWRITE64, _SYS_PWRITEV):
         return args[3], args[3] + result
-    if nr in (_SYS_FTRUNCATE, _SYS_FALLOCATE):
-        return 0, 1 << 62
+    if nr == _SYS_FTRUNCATE:
+        return args[1] // snapshot.PAGE * snapshot.PAGE, args[1]
+    if nr == _SYS_FALLOCATE:
+        return args[2], args[2] + args[3]
     position = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
     return max(0, position - result), position
 

@@ -34,7 +34,7 @@ _MADV_DONTNEED = 4
 _MADVISE, _MREMAP, _MUNMAP, _MMAP, _SHMAT, _SHMDT = 28, 25, 11, 9, 30, 67
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
 _MAP_SHARED_TYPES = (1, 3)
-_MAP_SHARED, _MAP_FIXED = 1, 0x10
+_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
 
 
@@ -268,6 +268,8 @@ class ReplaySession:
             mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
             mapped.append(MappedPiece(address, end, piece))
             self._engine.watch(address, end)
+        for write in event.writes:
+            self._shared.write(write.shared, write.offset, write.data)
         for address, data in event.outputs:
             self._write(pid, mapped, address, data)
         self._engine.answer(task, event.result)
@@ -280,7 +282,9 @@ class ReplaySession:
             shared = args[3] & 0xF in _MAP_SHARED_TYPES
             snapshot.map_anonymous(self._engine, event.task, address, args[1], args[2], shared)
             return
-        flags, offset = _MAP_SHARED | _MAP_FIXED, self._shared.offset(piece)
+        kind = _MAP_SHARED if args[3] & 0xF in _MAP_SHARED_TYPES else _MAP_PRIVATE
+        flags = kind | _MAP_FIXED | _MAP_NORESERVE
+        offset = self._shared.offset(piece.shared, piece.start + piece.offset)
         result = self._engine.inject(
             event.task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset
         )
@@ -293,7 +297,8 @@ class ReplaySession:
             _engine.write(pid, address, data)
         except OSError:
             part = next(m for m in mapped if m.piece.shared and m.start <= address < m.end)
-            self._shared.write(part.piece, address - part.start, data)
+            offset = part.piece.start + part.piece.offset + address - part.start
+            self._shared.write(part.piece.shared, offset, data)
 
     def _refill(self, pid: int, mapped: list[MappedPiece], start: int, end: int) -> None:
         """A private file mapping whose pages were given up shows its file again (madvise(2))."""

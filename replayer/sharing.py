@@ -1,4 +1,4 @@
-"""The memory that replayed processes share, where the program had mapped files shared."""
+"""The files that replayed programs have mapped, as memory: all their mappings see the same."""
 
 from __future__ import annotations
 
@@ -22,18 +22,17 @@ class SharedMemory:
         """Gives the memory up, as far as this process holds it."""
         os.close(self.descriptor)
 
-    def offset(self, piece: FilePiece) -> int:
-        """Where a mapped piece of a recorded file lies. Raises ValueError for an impossible piece."""
-        inside = piece.start + piece.offset
-        if not (0 < piece.shared < 1 << 19 and 0 <= inside < 1 << _OBJECT_BITS):
-            raise ValueError(f"shared file {piece.shared} at {inside:#x}")
-        return (piece.shared << _OBJECT_BITS) + inside
+    def offset(self, number: int, at: int) -> int:
+        """Where byte `at` of a recorded file lies. Raises ValueError for an impossible one."""
+        if not (0 < number < 1 << 19 and 0 <= at < 1 << _OBJECT_BITS):
+            raise ValueError(f"shared file {number} at {at:#x}")
+        return (number << _OBJECT_BITS) + at
 
     def fill(self, piece: FilePiece, file: Callable[[str], bytes]) -> None:
         """Makes the memory as the file was when the piece was mapped."""
         content = memoryview(file(piece.hash))[piece.offset : piece.offset + piece.length]
-        self.write(piece, 0, content)
+        self.write(piece.shared, piece.start + piece.offset, content)
 
-    def write(self, piece: FilePiece, at: int, data: bytes | memoryview) -> None:
-        """Writes into a mapped piece, `at` bytes behind its start."""
-        os.pwrite(self.descriptor, data, self.offset(piece) + at)
+    def write(self, number: int, at: int, data: bytes | memoryview) -> None:
+        """Changes a recorded file."""
+        os.pwrite(self.descriptor, data, self.offset(number, at))

@@ -24,7 +24,7 @@
 #include "transfer.h"
 
 #define PTRACE_OPTIONS                                                                                              \
-    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL)
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
 
 enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
@@ -92,6 +92,7 @@ static void stub_main(const char *stub, int gate, int shared)
     char go;
     if (read(gate, &go, 1) != 1 || dup2(shared, SHARED_DESCRIPTOR) != SHARED_DESCRIPTOR) _exit(127);
     fcntl(SHARED_DESCRIPTOR, F_SETFD, 0);
+    setsid(); /* out of reach of the terminal's signals */
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_TSC, PR_TSC_SIGSEGV, 0, 0, 0);
@@ -149,10 +150,10 @@ int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t
     registers.r9 = arguments[5];
     int status = 0;
     if (tracee_set_registers(actor->real, &registers)) return -errno;
-    /* A clone stops once more, for its event: fork where the child ends with SIGCHLD, else clone. */
+    /* A clone stops once more, for its event. */
     do {
         if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return -ESRCH;
-    } while (WIFSTOPPED(status) && (status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_FORK));
+    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_CLONE);
     if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP || tracee_get_registers(actor->real, &registers)) {
         actor->stop = STOP_DEAD;
         return -ESRCH;
@@ -169,7 +170,8 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     /* The kernel demands CLONE_VM with CLONE_SIGHAND and CLONE_THREAD; nothing else of the flags matters to a task
        that never makes a call. */
     uint64_t kept = flags & (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM);
-    uint64_t arguments[6] = {kept | (flags & CLONE_THREAD ? 0 : SIGCHLD)};
+    /* No signal at its end: replay has none but the recorded ones. */
+    uint64_t arguments[6] = {kept};
     if (!(kept & CLONE_VM)) arguments[0] &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
     int64_t real = replayer_inject(replayer, actor, SYS_clone, arguments);
     if (real < 0) return (int)real;
@@ -191,6 +193,14 @@ __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replaye
     return OUTCOME_DIVERGENCE;
 }
 
+/* A signal that somebody sent: replay knows only those of the recording. */
+static bool is_from_outside(pid_t tid, int status)
+{
+    siginfo_t info;
+    if (status >> 16 == PTRACE_EVENT_STOP) return true;
+    return status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) && ptrace(PTRACE_GETSIGINFO, tid, 0, &info) == 0 && info.si_code <= 0;
+}
+
 /* Lets the task run to its next stop. */
 static void run_on(struct actor *actor)
 {
@@ -200,7 +210,7 @@ static void run_on(struct actor *actor)
     actor->stop = STOP_DEAD;
     do {
         if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return;
-    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP);
+    } while (WIFSTOPPED(status) && is_from_outside(actor->real, status));
     if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
     actor->stop = WSTOPSIG(status) == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);

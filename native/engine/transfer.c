@@ -236,6 +236,9 @@ size_t transfer_inputs(pid_t pid, const struct syscall_row *row, const uint64_t 
             continue;
         }
         struct ranges ranges = {0};
+        struct msghdr header;
+        if (transfer->kind == KIND_MSGHDR && tracee_read(pid, arguments[transfer->arg], &header, sizeof header) == sizeof header)
+            add(&ranges, (uintptr_t)header.msg_iov, (header.msg_iovlen < MAX_VECTORS ? header.msg_iovlen : MAX_VECTORS) * sizeof(struct iovec));
         if (transfer->kind == KIND_IOVEC) {
             uint64_t count = arguments[transfer->count];
             add(&ranges, arguments[transfer->arg], (count < MAX_VECTORS ? count : MAX_VECTORS) * sizeof(struct iovec));
