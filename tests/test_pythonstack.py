@@ -491,6 +491,7 @@ def test_version_before_it_was_a_symbol(tmp_path: Path) -> None:
         return interpreter_version(library.read_bytes(), str(library))
 
     assert version('"/opt/python-3.8.2", "3.8.18", "3.9.1", "13.8.2"', "libpython3.8.so.1.0") == "3.8.18"
+    assert version('"3.8.18", "/opt/python-3.8.2"', "libpython3.8.so.1.0") == "3.8.18"
     assert version('"/opt/python-3.8.18"', "libpython3.8.so.1.0") == "3.8.18"  # merged tails
     assert version('"3.9.0rc1+", "3.9.x"', "python3.9") == "3.9.0rc1+"
     assert version('"3.10.1", "3.1.7", "lib/python3.10"', "renamed") == "3.10.1"

@@ -2,6 +2,7 @@
 #include "replayer.h"
 
 #include <asm/prctl.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
@@ -28,11 +29,25 @@
 
 enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
-static void kill_real(pid_t real)
+static void reap(pid_t tid)
 {
     int status;
+    while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) {}
+}
+
+/* A process is reaped last of all its traced threads, each of which is waited for by itself. */
+static void kill_real(pid_t real)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/task", real);
+    DIR *folder = opendir(path);
     kill(real, SIGKILL);
-    while (waitpid(real, &status, __WALL) == real && WIFSTOPPED(status)) {}
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (tid > 0 && tid != real) reap(tid);
+    }
+    if (folder) closedir(folder);
+    reap(real);
 }
 
 static void remove_actor(struct replayer *replayer, struct actor *actor)
@@ -307,7 +322,8 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     for (size_t i = 0; !restart && i < call->argument_count; i++)
         if (arguments[i] != call->arguments[i])
             return diverge(replayer, "argument %zu is %#llx in the replay", i + 1, (unsigned long long)arguments[i]);
-    return check_inputs(replayer, actor, call);
+    /* What a call that slept had read at its entry may have been changed since by the others. */
+    return actor->arrival == replayer->position ? check_inputs(replayer, actor, call) : OUTCOME_POSITION;
 }
 
 /* NULL cursor contents end the loop: an output that is not plain bytes belongs to policy. */
@@ -579,6 +595,7 @@ enum outcome replayer_run(struct replayer *replayer, uint64_t until)
             struct actor *due = replayer->due;
             if (!known) return OUTCOME_CHUNK;
             if (!(due->task == head.task && finds_behind(cursor, &head))) run_on(due);
+            due->arrival = replayer->position;
             replayer->due = NULL;
         }
         if (replayer->position >= until) return OUTCOME_POSITION;

@@ -24,6 +24,7 @@ struct actor {
     pid_t real, real_group;
     enum stop stop;
     int signal;
+    uint64_t arrival; /* number of the next event when it came to its stop */
     bool restarted; /* its last result asked for a restart: it is still in that call */
     struct user_regs_struct registers; /* at the stop */
     uint64_t *brk;                     /* of its address space */

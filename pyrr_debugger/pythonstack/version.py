@@ -47,7 +47,7 @@ def image_version(image: Image, path: str) -> str | None:
         for part in constants:
             for match in pattern.finditer(part):
                 before = part[match.start() - 1 : match.start()]
-                if before == b"\0":
+                if before in (b"", b"\0"):
                     return match[0].decode()
                 # The linker may have merged it with the end of another string ("/opt/python-3.8.18").
                 if not before.isdigit() and before != b".":
