@@ -21,7 +21,9 @@ class FileCache:
 
     def __init__(self) -> None:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        self._folder = Path(base) / "pyrr" / "files"
+        # Some users' home is a folder that must not exist.
+        usable = os.path.isdir(os.path.dirname(base))
+        self._folder = Path(base if usable else os.devnull) / "pyrr" / "files"
         self._identities: dict[str, str] = {}
 
     @staticmethod

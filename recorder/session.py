@@ -136,6 +136,10 @@ class RecordingSession:
                 self._emit(EventKind.END, 0, self._status)
                 self._flush()
                 return None
+            if kind == "stuck":
+                self._flush()
+                name = signal.Signals(cast(int, detail[2])).name
+                return f"{name} came in a computation without system calls, which cannot be recorded yet"
             handlers[kind](*detail)
         return _write_failure(self._writer)
 

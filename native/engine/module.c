@@ -202,6 +202,7 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     case REQUEST_WRITTEN:
         return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : "written", subject->tid, subject->group->pid,
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
+    case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->tid, subject->group->pid, subject->held[0].si_signo);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->tid, subject->group->pid);
     case REQUEST_EXITING:
         return Py_BuildValue("(siiIiii)", "exiting", subject->tid, subject->group->pid, subject->group->tasks, state->exit_status,

@@ -25,6 +25,7 @@ enum {
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
     YIELDS = 4,
     FRAME_LIMIT = 65536,
+    HELD_NANOSECONDS = 1000 * 1000 * 1000,
 };
 
 #define PTRACE_OPTIONS                                                                                              \
@@ -629,7 +630,10 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
     bool boundary = task->at_boundary && registers.rip == task->exit.rip && registers.rsp == task->exit.rsp && registers.rcx == task->exit.rcx;
     bool no_handler = disposition != DISPOSITION_HANDLER;
     if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
-    else task->held[task->held_count++] = info;
+    else {
+        if (!task->held_count) clock_gettime(CLOCK_MONOTONIC, &task->held_since);
+        task->held[task->held_count++] = info;
+    }
 }
 
 /* Tasks. */
@@ -859,6 +863,13 @@ static bool slice_over(struct recorder *recorder, const struct task *task)
     return true;
 }
 
+static bool is_stuck(const struct task *task)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return task->held_count && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
+}
+
 enum request recorder_run(struct recorder *recorder)
 {
     if (recorder->deferred) {
@@ -879,6 +890,10 @@ enum request recorder_run(struct recorder *recorder)
         struct task *task = recorder->current;
         if (task && task->state == TASK_RUNNING) {
             /* Interrupted while waiting for it. */
+            if (is_stuck(task)) {
+                recorder->subject = task;
+                return REQUEST_STUCK;
+            }
             if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
             continue;
         }

@@ -60,6 +60,7 @@ struct task {
     enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_SPLICE, CALL_CANCELLED } call;
     siginfo_t held[MAX_HELD];
     unsigned held_count;
+    struct timespec held_since;
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t clear_child_tid, set_child_tid;
     struct task *next;
@@ -74,6 +75,7 @@ enum request {
     REQUEST_EXITING, /* a task is about to end; its memory is still there */
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
+    REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
     REQUEST_DONE,
     REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
 };

@@ -468,10 +468,8 @@ static bool is_memory_policy(const struct replayer *replayer, const struct call 
 bool replayer_answer(struct replayer *replayer, struct actor *actor, int64_t result)
 {
     (void)replayer;
-    if (is_restart(result)) {
-        actor->restarted = true;
-        return true;
-    }
+    actor->restarted = is_restart(result);
+    if (actor->restarted) return true;
     actor->registers.rax = (uint64_t)result;
     actor->registers.orig_rax = (uint64_t)-1;
     actor->stop = STOP_NONE;
@@ -482,6 +480,7 @@ static bool set_state(struct actor *actor, const uint8_t *registers, size_t size
 {
     if (size != BYTES_OF_REGISTERS) return false;
     memcpy(&actor->registers, registers, size);
+    actor->restarted = false;
     if (xstate_size && tracee_set_xstate(actor->real, xstate, xstate_size)) return false;
     actor->stop = STOP_NONE;
     return tracee_set_registers(actor->real, &actor->registers) == 0;

@@ -80,14 +80,6 @@ print(len(select.select([right], [], [], 5)[0]), list(right.recv(10)))
 signal.set_wakeup_fd(previous)
 take()
 
-# A timer that interrupts pure computation.
-signal.signal(signal.SIGVTALRM, note)
-signal.setitimer(signal.ITIMER_VIRTUAL, 0.02)
-turns = 0
-while not seen:
-    turns += 1
-print("~", turns)
-seen.clear()
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 os.kill(os.getpid(), signal.SIGUSR1)
 take()
