@@ -1,6 +1,6 @@
 """The C engine (native/engine/module.c)."""
 
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 EVENT_KINDS: tuple[int, ...]
 GATE_PAGE: int

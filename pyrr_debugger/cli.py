@@ -39,7 +39,7 @@ class _Commands(click.Group):
 @click.command(
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Completion: eval \"$(_PYRR_COMPLETE=bash_source pyrr)\" (or zsh_source, fish_source).",
+    epilog='Completion: eval "$(_PYRR_COMPLETE=bash_source pyrr)" (or zsh_source, fish_source).',
 )
 @click.version_option(package_name="pyrr-debugger", prog_name="pyrr")
 def cli() -> None:

@@ -169,8 +169,7 @@ class CpuFeatures:
         """As a map of msgpack: vendor, brand, xcr0, and leaves, which maps a name as "0x7.0" to 16 bytes:
         eax, ebx, ecx, edx, each little-endian."""
         leaves = {
-            f"{leaf:#x}.{subleaf}": struct.pack("<4I", *registers)
-            for (leaf, subleaf), registers in self.leaves.items()
+            f"{leaf:#x}.{subleaf}": struct.pack("<4I", *registers) for (leaf, subleaf), registers in self.leaves.items()
         }
         return {"vendor": self.vendor, "brand": self.brand, "xcr0": self.xcr0, "leaves": leaves}
 
@@ -252,9 +251,7 @@ def compatible(recorded: CpuFeatures, present: CpuFeatures) -> list[str]:
         problems.append(f"This processor is of {present.vendor}, the recorded one of {recorded.vendor}.")
     lacking = sorted(recorded.names - present.names)
     if lacking:
-        problems.append(
-            f"This processor lacks {', '.join(lacking)}, which the recorded program may have used."
-        )
+        problems.append(f"This processor lacks {', '.join(lacking)}, which the recorded program may have used.")
     excess = sorted(present.names - recorded.names)
     if excess:
         problems.append(

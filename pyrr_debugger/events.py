@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any
 
 from .errors import TraceError
-
-
-class EventKind(IntEnum):
-    """The first item of a stored event."""
-
-    SYSCALL = 0
-    EXEC = 1
-    SIGNAL = 2
-    SPAWN = 3
-    EXIT = 4
-    INSTRUCTION = 5
-    CHECKSUM = 6
-    END = 7
-    NOTE = 8
-    START = 9
-
-
-@dataclass(frozen=True, slots=True)
-class FilePiece:
-    """Memory that a call filled with part of a stored file: `length` bytes of file `hash` from `offset`.
-
-    `name` is the path of the file when it was recorded, `start` the offset of the stored bytes in that file
-    (0 where the whole file is stored). `shared` numbers the file, from 1: its mappings are of one memory, which
-    may change. 0 is a file that does not change while it is mapped (an ELF file).
-    """
-
-    hash: str
-    offset: int
-    length: int
-    name: str
-    start: int = 0
-    shared: int = 0
-
-    def to_wire(self) -> list[Any]:
-        return [self.hash, self.offset, self.length, self.name, self.start, self.shared]
-
-
-@dataclass(frozen=True, slots=True)
-class FileWrite:
-    """A mapped file changed: `data` at `offset` of file number `shared` (see FilePiece)."""
-
-    shared: int
-    offset: int
-    data: bytes
-
-    def to_wire(self) -> list[Any]:
-        return [self.data, self.shared, self.offset]
-
+from .trace_format import EventKind, FilePiece, FileWrite
 
 Memory = tuple[tuple[int, bytes], ...]
 
@@ -217,11 +169,6 @@ def _memory(flat: Sequence[Any]) -> Memory:
     return tuple((address, content) for address, content in _pairs(flat) if isinstance(content, bytes))
 
 
-def piece_from_wire(wire: Sequence[Any]) -> FilePiece:
-    """A stored FilePiece; raises TypeError or ValueError."""
-    return FilePiece(*_typed(wire, str, int, int, str, int, int)[:6])
-
-
 def _write(wire: Sequence[Any]) -> FileWrite:
     data, shared, offset = _typed(wire, bytes, int, int)[:3]
     return FileWrite(shared, offset, data)
@@ -230,7 +177,7 @@ def _write(wire: Sequence[Any]) -> FileWrite:
 def _syscall(head: Head, items: Sequence[Any]) -> Event:
     nr, result, site, args, inputs, outputs = _typed(items, int, int, int, list, list, list)[:6]
     others = [(a, c) for a, c in _pairs(outputs) if not isinstance(c, bytes)]
-    pieces = tuple((a, piece_from_wire(c)) for a, c in others if c and isinstance(c[0], str))
+    pieces = tuple((a, FilePiece.from_wire(c)) for a, c in others if c and isinstance(c[0], str))
     writes = tuple(_write(c) for _, c in others if not (c and isinstance(c[0], str)))
     stream, sent = _typed([*items[6:], *(0, b"")[len(items) - 6 :]], int, bytes)[:2]
     if len(args) > 6 or not all(isinstance(a, int) for a in args):
@@ -250,9 +197,7 @@ def _exit(head: Head, items: Sequence[Any]) -> Event:
 
 def _instruction(head: Head, items: Sequence[Any]) -> Event:
     address, name, length, changes = _typed(items, int, str, int, list)[:4]
-    return InstructionEvent(
-        *head, address, name, length, tuple(zip(changes[::2], changes[1::2], strict=True))
-    )
+    return InstructionEvent(*head, address, name, length, tuple(zip(changes[::2], changes[1::2], strict=True)))
 
 
 def _checksum(head: Head, items: Sequence[Any]) -> Event:
@@ -271,7 +216,7 @@ def _start(head: Head, items: Sequence[Any]) -> Event:
     return StartEvent(*head, _memory(outputs), registers)
 
 
-_DECODERS = {
+_DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SYSCALL: _syscall,
     EventKind.EXEC: lambda head, items: ExecEvent(*head, *_typed(items, dict)[:1]),
     EventKind.SIGNAL: _signal,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from . import _engine, procfs
 from .errors import PyrrError, TraceError
-from .events import FilePiece, piece_from_wire
+from .trace_format import FilePiece
 
 PAGE = mmap.PAGESIZE
 _MMAP, _MUNMAP = 9, 11
@@ -52,8 +52,7 @@ class Snapshot:
         return {
             "executable": self.executable,
             "regions": [
-                [r.start, r.end, r.prot, r.shared, r.name, r.piece and r.piece.to_wire(), r.pages]
-                for r in self.regions
+                [r.start, r.end, r.prot, r.shared, r.name, r.piece and r.piece.to_wire(), r.pages] for r in self.regions
             ],
             "registers": self.registers,
             "xstate": self.xstate,
@@ -83,7 +82,7 @@ def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any
     for address, data in content:
         if not isinstance(data, bytes) or not start <= address <= address + len(data) <= end:
             raise ValueError(f"pages outside of region {start:#x}-{end:#x}")
-    found = piece_from_wire(piece) if piece else None
+    found = FilePiece.from_wire(piece) if piece else None
     return Region(start, end, prot, bool(shared), str(name), found, content)
 
 
@@ -130,9 +129,7 @@ def _changed(start: int, content: bytes, base: bytes) -> Iterator[tuple[int, byt
         run = at + PAGE
 
 
-def restore(
-    snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, file: Callable[[str], bytes]
-) -> None:
+def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, file: Callable[[str], bytes]) -> None:
     """Rebuilds a snapshot in the stub process `pid`, which stands for `task`. `file` gives stored files.
 
     Raises PyrrError where the kernel refuses a mapping.
@@ -160,9 +157,7 @@ def _stack_start(snapshot: Snapshot, region: Region) -> int:
     return max(PAGE, min(region.start, region.end - limit // PAGE * PAGE))
 
 
-def map_anonymous(
-    engine: _engine.Replayer, task: int, start: int, length: int, prot: int, shared: bool
-) -> None:
+def map_anonymous(engine: _engine.Replayer, task: int, start: int, length: int, prot: int, shared: bool) -> None:
     """Maps zeroed memory at exactly `start`. Raises PyrrError where the kernel refuses."""
     flags = (_MAP_SHARED if shared else _MAP_PRIVATE) | _MAP_FIXED | _MAP_ANONYMOUS | _MAP_NORESERVE
     result = engine.inject(task, _MMAP, start, length, prot, flags, (1 << 64) - 1, 0)

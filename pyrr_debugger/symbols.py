@@ -230,9 +230,7 @@ class SymbolTable:
         return name.partition("@@")[0]
 
 
-def load_bias(
-    elf: bytes, mapping_start: int, mapping_file_offset: int, executable: bool | None = None
-) -> int | None:
+def load_bias(elf: bytes, mapping_start: int, mapping_file_offset: int, executable: bool | None = None) -> int | None:
     """What to add to a virtual address of the file to get the address in the process.
 
     `mapping_start` and `mapping_file_offset` are of one mapping of the file, as in /proc/PID/maps. Two
@@ -243,10 +241,7 @@ def load_bias(
     candidates = []
     for segment in headers.segments:
         first_page = segment.offset // _PAGE * _PAGE
-        if (
-            segment.kind != _PT_LOAD
-            or not first_page <= mapping_file_offset < segment.offset + segment.filesz
-        ):
+        if segment.kind != _PT_LOAD or not first_page <= mapping_file_offset < segment.offset + segment.filesz:
             continue
         wrong = executable is not None and executable != bool(segment.flags & _PF_X)
         # A mapping that starts inside a segment is the rest of one split by mprotect: less likely.

@@ -5,25 +5,23 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import procfs
-from ..events import FilePiece
-from ..trace import TraceWriter, hash_of
+from ..trace_format import FilePiece, hash_of
+from ..trace_writer import TraceWriter
 
 _ELF_MAGIC = b"\x7fELF"
 _WHOLE_FILE_LIMIT = 1 << 20
 """Data files up to this size are stored whole; of larger ones only what is mapped."""
 
 
-@dataclass(frozen=True, slots=True)
-class MappedFile:
-    """What is stored of a mapped file: `content` is the mapped part, `piece` names it."""
+class MappedFile(NamedTuple):
+    """What is stored of a mapped file. `identity` is its device and inode."""
 
     piece: FilePiece
-    content: bytes
     is_elf: bool
-    identity: tuple[int, int]  # device and inode
+    identity: tuple[int, int]
 
 
 class FileRecorder:
@@ -31,7 +29,7 @@ class FileRecorder:
 
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
-        self._whole: dict[tuple[int, int, int, int], tuple[str, bytes]] = {}
+        self._whole: dict[tuple[int, int, int, int], str] = {}
 
     def store_mapped(self, pid: int, mapping: procfs.Mapping) -> tuple[FilePiece, bytes] | None:
         """Stores the file behind a mapping of a process, if it can still be opened by its name."""
@@ -44,9 +42,11 @@ class FileRecorder:
             if os.fstat(file).st_ino != mapping.inode:
                 return None
             stored = self._store(file, mapping.name, mapping.offset, mapping.end - mapping.start)
+            if stored is None:
+                return None
+            return stored.piece, _read(file, mapping.offset, stored.piece.length)
         finally:
             os.close(file)
-        return (stored.piece, stored.content) if stored else None
 
     def store_descriptor(self, pid: int, descriptor: int, offset: int, length: int) -> MappedFile | None:
         """Stores what a process maps of an open file; None when that is not a regular file it can read."""
@@ -69,31 +69,27 @@ class FileRecorder:
             return None
         identity = (status.st_dev, status.st_ino)
         length = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages are mapped
+        length = max(0, min(length, status.st_size - offset))
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
-            hash_, whole = self._store_whole(file, status)
-            content = whole[offset : offset + length]
-            return MappedFile(FilePiece(hash_, offset, len(content), name), content, is_elf, identity)
-        content = _read(file, offset, max(0, min(length, status.st_size - offset)))
+            hash_ = self._store_whole(file, status, is_elf)
+            return MappedFile(FilePiece(hash_, offset, length, name), is_elf, identity)
+        content = _read(file, offset, length)
         hash_ = hash_of(content)
         self._writer.add_file(content, hash_)
-        return MappedFile(FilePiece(hash_, 0, len(content), name, offset), content, is_elf, identity)
+        return MappedFile(FilePiece(hash_, 0, len(content), name, offset), is_elf, identity)
 
-    def _store_whole(self, file: int, status: os.stat_result) -> tuple[str, bytes]:
+    def _store_whole(self, file: int, status: os.stat_result, is_elf: bool) -> str:
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-        known = self._whole.get(identity)
-        if known:
-            return known
-        content = _read(file, 0, status.st_size)
-        cache = self._writer.cache
-        hash_ = cache.find(status)
+        hash_ = self._whole.get(identity) or self._writer.cache.find(status)
         if hash_ is None or not self._writer.add_stored(hash_):
+            content = _read(file, 0, status.st_size)
             hash_ = hash_of(content)
-            cache.learn(status, hash_)
+            self._writer.cache.learn(status, hash_)
             self._writer.add_file(content, hash_)
-        if content[:4] == _ELF_MAGIC:
-            self._whole[identity] = (hash_, content)
-        return hash_, content
+        if is_elf:
+            self._whole[identity] = hash_
+        return hash_
 
 
 def _read(file: int, offset: int, length: int) -> bytes:

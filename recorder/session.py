@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -19,10 +19,10 @@ import msgpack
 
 from .. import _engine, checksum, cpu, procfs, snapshot
 from ..errors import PyrrError
-from ..events import EventKind, FilePiece, FileWrite
-from ..trace import TraceWriter
+from ..trace_format import EventKind, FilePiece, FileWrite
+from ..trace_writer import TraceWriter
 from .entropy import random_sites, trap_bytes
-from .files import FileRecorder, MappedFile
+from .files import FileRecorder
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -171,9 +171,7 @@ class RecordingSession:
         image = snapshot.take(process, self._files).to_wire()
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
-        image["descriptors"] = [
-            [d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)
-        ]
+        image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
         self._emit(EventKind.EXEC, task, image)
 
     def _replace_random(self, task: int, code: bytes, base: int) -> list[tuple[int, bytes]]:
@@ -209,10 +207,10 @@ class RecordingSession:
         piece = mapped.piece
         known = len(self._shared)
         if not mapped.is_elf:
-            piece = replace(piece, shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
+            piece = piece._replace(shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
         outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
         if prot & _PROT_EXEC and not shared:
-            outputs += self._replace_random(task, mapped.content, result)
+            outputs += self._replace_random(task, _engine.read(process, result, piece.length), result)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:
@@ -242,8 +240,7 @@ class RecordingSession:
     def _complete(self, outputs: Any) -> None:
         packer = msgpack.Packer()
         packed = b"".join(
-            packer.pack(address) + packer.pack(c if isinstance(c, bytes) else c.to_wire())
-            for address, c in outputs
+            packer.pack(address) + packer.pack(c if isinstance(c, bytes) else c.to_wire()) for address, c in outputs
         )
         self._engine.complete(len(outputs), packed)
 

@@ -65,11 +65,7 @@ def native_location(session: ReplaySession, task: int) -> str:
 
 def describe_address(session: ReplaySession, task: int, address: int) -> str:
     """An address as module+offset and symbol."""
-    mapped = [
-        part
-        for part in session.mapped.get(session.process_of(task), [])
-        if part.start <= address < part.end
-    ]
+    mapped = [part for part in session.mapped.get(session.process_of(task), []) if part.start <= address < part.end]
     if not mapped:
         return f"{address:#x}"
     part = mapped[-1]

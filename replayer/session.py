@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import cast
 
 from .. import _engine, checksum, cpu, registers, snapshot
 from ..errors import PyrrError, TraceError
@@ -16,16 +15,15 @@ from ..events import (
     ChecksumEvent,
     EndEvent,
     Event,
-    EventKind,
     ExecEvent,
     ExitEvent,
-    FilePiece,
     NoteEvent,
     SpawnEvent,
     StartEvent,
     SyscallEvent,
 )
-from ..trace import TraceReader
+from ..trace_format import EventKind, FilePiece
+from ..trace_reader import TraceReader
 from .sharing import SharedMemory
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
@@ -315,9 +313,7 @@ class ReplaySession:
         old, old_size, new_size, flags, *_ = event.args
         new = event.result
         moved = 0 if new == old else _MREMAP_MAYMOVE | _MREMAP_FIXED
-        self._engine.inject(
-            event.task, _MREMAP, old, old_size, new_size, flags & _MREMAP_DONTUNMAP | moved, new
-        )
+        self._engine.inject(event.task, _MREMAP, old, old_size, new_size, flags & _MREMAP_DONTUNMAP | moved, new)
         for i, part in enumerate(mapped):
             if old <= part.start < old + old_size:
                 mapped[i] = MappedPiece(part.start - old + new, part.end - old + new, part.piece)
@@ -371,5 +367,5 @@ def _check_cpu(trace: TraceReader) -> None:
     recorded = cpu.CpuFeatures.from_wire(trace.header.get("cpu"))
     problems = cpu.compatible(recorded, cpu.features(_engine.cpuid, _engine.xgetbv()))
     if problems:
-        listed = "; ".join(cast(list[str], problems))
+        listed = "; ".join(problems)
         raise PyrrError(f"{trace.path} was recorded on another processor ({listed}): replay it on one like that")

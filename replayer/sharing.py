@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ..events import FilePiece
+from ..trace_format import FilePiece
 
 _OBJECT_BITS = 42
 """Each recorded file has its own part of the one file here: 4 TB apart, which takes no room until written."""

@@ -9,7 +9,7 @@ import pytest
 from harness import Surroundings
 
 from pyrr_debugger import _engine, cpu
-from pyrr_debugger.trace import TraceReader
+from pyrr_debugger.trace_reader import TraceReader
 
 TRACES = Path(__file__).resolve().parent.parent / "traces"
 GOLDEN = sorted(path.name for path in TRACES.glob("format-*") if path.suffix != ".expected")

@@ -7,7 +7,7 @@ import json
 import click
 
 from .. import home
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 from .options import position_of
 
 
@@ -17,9 +17,7 @@ from .options import position_of
 @click.option("--until", metavar="B", help="Stop before this event.")
 @click.option("--syscall", "names", multiple=True, metavar="NAME", help="Only calls of this name (repeatable).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(
-    trace: str | None, start: str, until: str | None, names: tuple[str, ...], as_json: bool
-) -> None:
+def command(trace: str | None, start: str, until: str | None, names: tuple[str, ...], as_json: bool) -> None:
     """Print the events of TRACE, like strace.
 
     \b

@@ -12,7 +12,7 @@ import click
 from .. import home
 from ..errors import TraceError
 from ..events import EndEvent, ExecEvent, NoteEvent, SyscallEvent
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 
 
 @click.command()

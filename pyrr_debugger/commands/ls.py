@@ -9,7 +9,7 @@ import click
 
 from .. import home
 from ..errors import TraceError
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 
 
 @click.command()

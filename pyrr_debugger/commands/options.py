@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import PyrrError
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 
 
 def position_of(text: str, trace: TraceReader) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .. import home
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 from .options import position_of
 
 

@@ -7,7 +7,7 @@ import sys
 import click
 
 from .. import home
-from ..trace import TraceReader
+from ..trace_reader import TraceReader
 
 
 @click.command()

@@ -87,9 +87,7 @@ class Interpreter:
             pass
         return threads
 
-    def _thread(
-        self, reader: Reader, frames: FrameReader, thread: int, gil_holder: int | None
-    ) -> PythonThread:
+    def _thread(self, reader: Reader, frames: FrameReader, thread: int, gil_holder: int | None) -> PythonThread:
         tid = 0
         if self._layout.thread_tid is not None:
             tid = reader.unsigned(thread + self._layout.thread_tid)

@@ -55,8 +55,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
 """The rows by family."""
 
 TABLE: dict[int, Row] = {
-    row.number: row
-    for row in sorted((row for rows in FAMILIES.values() for row in rows), key=lambda row: row.number)
+    row.number: row for row in sorted((row for rows in FAMILIES.values() for row in rows), key=lambda row: row.number)
 }
 """The rows by number, in the order of the numbers."""
 

@@ -26,9 +26,7 @@ ROWS: tuple[Row, ...] = (
         source="setxattr",
     ),
     row(191, "getxattr", "<path path, <string name, >bytes[result/size] value, size size"),
-    row(
-        192, "lgetxattr", "<path path, <string name, >bytes[result/size] value, size size", source="getxattr"
-    ),
+    row(192, "lgetxattr", "<path path, <string name, >bytes[result/size] value, size size", source="getxattr"),
     row(193, "fgetxattr", "fd fd, <string name, >bytes[result/size] value, size size", source="getxattr"),
     # The pointer to the value, of at most XATTR_SIZE_MAX bytes, is the first member of struct xattr_args.
     row(
@@ -50,7 +48,5 @@ ROWS: tuple[Row, ...] = (
     row(197, "removexattr", "<path path, <string name"),
     row(198, "lremovexattr", "<path path, <string name", source="removexattr"),
     row(199, "fremovexattr", "fd fd, <string name", source="removexattr"),
-    row(
-        466, "removexattrat", "dirfd dirfd, <path path, at_flags at_flags, <string name", source="removexattr"
-    ),
+    row(466, "removexattrat", "dirfd dirfd, <path path, at_flags at_flags, <string name", source="removexattr"),
 )

@@ -42,9 +42,7 @@ ROWS: tuple[Row, ...] = (
     row(224, "timer_gettime", "int timerid, >itimerspec curr_value", source="timer_settime"),
     row(225, "timer_getoverrun", "int timerid"),
     row(226, "timer_delete", "int timerid", effect=Effect.TIMER),
-    row(
-        283, "timerfd_create", "clockid clockid, timerfd_create_flags flags", effect=Effect.OPEN, result="fd"
-    ),
+    row(283, "timerfd_create", "clockid clockid, timerfd_create_flags flags", effect=Effect.OPEN, result="fd"),
     row(
         286,
         "timerfd_settime",

@@ -9,9 +9,7 @@ from .spec import Effect, Row
 ROWS: tuple[Row, ...] = (
     row(0, "read", "fd fd, >bytes[result/count] buf, size count", blocks=True, effect=Effect.OFFSET),
     row(1, "write", "fd fd, <bytes[count] buf, size count", blocks=True, effect=Effect.WRITE),
-    row(
-        17, "pread64", "fd fd, >bytes[result/count] buf, size count, off offset", blocks=True, source="pread"
-    ),
+    row(17, "pread64", "fd fd, >bytes[result/count] buf, size count, off offset", blocks=True, source="pread"),
     row(
         18,
         "pwrite64",

@@ -32,9 +32,7 @@ ROWS: tuple[Row, ...] = (
         blocks=True,
         result="fd",
     ),
-    row(
-        85, "creat", "<path pathname, mode mode", effect=Effect.OPEN, blocks=True, result="fd", source="open"
-    ),
+    row(85, "creat", "<path pathname, mode mode", effect=Effect.OPEN, blocks=True, result="fd", source="open"),
     # f_handle follows the header; its length is in the structure (MAX_HANDLE_SZ is 128).
     row(
         303,

@@ -458,9 +458,7 @@ def _scalar(kind: str, value: int, call: _Call) -> str | None:
     if kind in _COMMANDS:
         return _COMMANDS[kind](value, call)
     if kind in FLAGS:
-        return flag_names(
-            value if value >> 32 not in (0, _NARROW_FLAGS) else value & _NARROW_FLAGS, flags(kind)
-        )
+        return flag_names(value if value >> 32 not in (0, _NARROW_FLAGS) else value & _NARROW_FLAGS, flags(kind))
     if kind in NUMBERS:
         number = _signed32(value)
         return numbers(kind).get(number, str(number))
@@ -629,9 +627,7 @@ def _sigaction(data: bytes) -> str:
     if handler is None or mode is None:
         return "{...}"
     name = {0: "SIG_DFL", 1: "SIG_IGN", _MASK: "SIG_ERR"}.get(handler, hex(handler))
-    text = (
-        f"{{sa_handler={name}, sa_mask={_sigset(data[24:32])}, sa_flags={flag_names(mode, flags('sa_flags'))}"
-    )
+    text = f"{{sa_handler={name}, sa_mask={_sigset(data[24:32])}, sa_flags={flag_names(mode, flags('sa_flags'))}"
     return f"{text}, sa_restorer={restorer:#x}}}" if mode & 0x4000000 and restorer is not None else text + "}"
 
 
@@ -683,9 +679,7 @@ def _sigevent(data: bytes) -> str:
 
 
 def _pollfd(data: bytes, call: _Call) -> str:
-    descriptor, events, answered = (
-        _number(code, data, offset) for code, offset in ((_I32, 0), (_U16, 4), (_U16, 6))
-    )
+    descriptor, events, answered = (_number(code, data, offset) for code, offset in ((_I32, 0), (_U16, 4), (_U16, 6)))
     if descriptor is None or events is None:
         return "{...}"
     text = f"{{fd={descriptor}, events={flag_names(events, flags('poll_events'))}"
@@ -855,9 +849,7 @@ def _array(kind: str, count: int, address: int, memory: _Memory, call: _Call) ->
 
 def _bytes(extent: str, address: int, memory: _Memory, call: _Call) -> str:
     if extent == "size" and call.row is not None and call.row.name == "openat2":
-        return (
-            _members("open_how", memory.read(address, 24), call) if memory.read(address, 1) else hex(address)
-        )
+        return _members("open_how", memory.read(address, 24), call) if memory.read(address, 1) else hex(address)
     return _buffer(address, call.extent(extent) if extent else call.width, memory, call)
 
 
@@ -979,9 +971,7 @@ def _io_vectors(count: int, address: int, memory: _Memory, limit: int, call: _Ca
             break
         part = min(length, limit)
         limit -= part
-        parts.append(
-            f"{{iov_base={_buffer(base, part, memory, call) if base else 'NULL'}, iov_len={length}}}"
-        )
+        parts.append(f"{{iov_base={_buffer(base, part, memory, call) if base else 'NULL'}, iov_len={length}}}")
     if len(parts) < count:
         parts.append("...")
     return f"[{', '.join(parts)}]"
@@ -1032,9 +1022,7 @@ def _control(address: int, size: int, memory: _Memory, call: _Call) -> str:
     parts: list[str] = []
     offset = 0
     while offset + 16 <= len(data) and len(parts) < ELEMENTS:
-        length, level, kind = (
-            _number(code, data, offset + at) for code, at in ((_U64, 0), (_I32, 8), (_I32, 12))
-        )
+        length, level, kind = (_number(code, data, offset + at) for code, at in ((_U64, 0), (_I32, 8), (_I32, 12)))
         if length is None or level is None or kind is None or not 16 <= length <= len(data) - offset:
             parts.append("...")
             break

@@ -15,9 +15,7 @@ from pathlib import Path
 from . import TABLE
 from .spec import Effect, Kind, Replay, Row, Transfer, When
 
-NARROW = frozenset(
-    {"int", "uint", "socklen", "fd", "dirfd", "pid", "uid", "gid", "mode", "signal", "msec", "clockid"}
-)
+NARROW = frozenset({"int", "uint", "socklen", "fd", "dirfd", "pid", "uid", "gid", "mode", "signal", "msec", "clockid"})
 """The types of which the kernel looks at the lower 32 bits only."""
 
 _PREAMBLE = """\
@@ -96,9 +94,7 @@ def render() -> str:
     parts.append("static const struct syscall_row syscall_rows[] = {\n")
     parts += [f"    [{row.number}] = {{{_row(row, names, kept[row.number])}}},\n" for row in TABLE.values()]
     parts.append("};\n\n")
-    parts.append(
-        "#define SYSCALL_ROW_COUNT (sizeof syscall_rows / sizeof syscall_rows[0])\n\n#endif\n#endif\n"
-    )
+    parts.append("#define SYSCALL_ROW_COUNT (sizeof syscall_rows / sizeof syscall_rows[0])\n\n#endif\n#endif\n")
     return "".join(parts)
 
 
@@ -109,9 +105,7 @@ def _enum(name: str, prefix: str, members: Iterable[Enum]) -> str:
 
 def _distinct_commands(row: Row) -> tuple[Row, ...]:
     by_number = {command.number: command for command in reversed(row.commands)}
-    return tuple(
-        by_number[number] for number in sorted(by_number) if _meaning(by_number[number]) != _meaning(row)
-    )
+    return tuple(by_number[number] for number in sorted(by_number) if _meaning(by_number[number]) != _meaning(row))
 
 
 def _meaning(row: Row) -> tuple[object, ...]:

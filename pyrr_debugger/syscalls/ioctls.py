@@ -202,9 +202,7 @@ NETWORK: tuple[Row, ...] = (
     *_group(">sock_fprog", "TUNGETFILTER=0x801054db"),
     *_group(">u32", "IOCTL_VM_SOCKETS_GET_LOCAL_CID=0x7b9"),
     # Bluetooth lists, made with the size of an int, as long as their first bytes say.
-    *_group(
-        "<>!changed[4096]", "HCIGETDEVLIST=0x800448d2 HCIGETDEVINFO=0x800448d3 HCIGETCONNLIST=0x800448d4"
-    ),
+    *_group("<>!changed[4096]", "HCIGETDEVLIST=0x800448d2 HCIGETDEVINFO=0x800448d3 HCIGETCONNLIST=0x800448d4"),
     *_group("<>!changed[4096]", "HCIGETCONNINFO=0x800448d5 HCIGETAUTHINFO=0x800448d7"),
     *_group("<>!changed[4096]", "HCIINQUIRY=0x800448f0", blocks=True),
 )
@@ -223,15 +221,11 @@ FILES: tuple[Row, ...] = (
     *_group("<bytes[32]", "BLKPG=0x1269"),
     *_group("<u64[2]", "BLKDISCARD=0x1277 BLKSECDISCARD=0x127d BLKZEROOUT=0x127f", blocks=True),
     # Followed by as many zones, extents or results as the program left room for.
-    *_group(
-        "<>!changed[65536]", "BLKREPORTZONE=0xc0101282 FS_IOC_FIEMAP=0xc020660b FIDEDUPERANGE=0xc0189436"
-    ),
+    *_group("<>!changed[65536]", "BLKREPORTZONE=0xc0101282 FS_IOC_FIEMAP=0xc020660b FIDEDUPERANGE=0xc0189436"),
     *_group("fd", "FICLONE=0x40049409", effect=Effect.TRUNCATE, blocks=True),
     *_group("<bytes[32]", "FICLONERANGE=0x4020940d", effect=Effect.TRUNCATE, blocks=True),
     # Made as if they were read only.
-    *_group(
-        "<>!changed[64]", "FS_IOC_GET_ENCRYPTION_PWSALT=0x40106614 FS_IOC_GET_ENCRYPTION_POLICY=0x400c6615"
-    ),
+    *_group("<>!changed[64]", "FS_IOC_GET_ENCRYPTION_PWSALT=0x40106614 FS_IOC_GET_ENCRYPTION_POLICY=0x400c6615"),
     *_group("<bytes[12]", "FS_IOC_SET_ENCRYPTION_POLICY=0x800c6613"),
     # Made with less than they write.
     *_group("<>!changed[64]", "FS_IOC_GET_ENCRYPTION_POLICY_EX=0xc0096616"),
@@ -323,16 +317,12 @@ DEVICES: tuple[Row, ...] = (
     *_group(">fb_var_screeninfo", "FBIOGET_VSCREENINFO=0x4600"),
     *_group("<>fb_var_screeninfo", "FBIOPUT_VSCREENINFO=0x4601 FBIOPAN_DISPLAY=0x4606"),
     *_group(">fb_fix_screeninfo", "FBIOGET_FSCREENINFO=0x4602"),
-    *_group(
-        "<>bytes[40]", "FBIOGETCMAP=0x4604", outs=(*_at(8, 512), *_at(16, 512), *_at(24, 512), *_at(32, 512))
-    ),
+    *_group("<>bytes[40]", "FBIOGETCMAP=0x4604", outs=(*_at(8, 512), *_at(16, 512), *_at(24, 512), *_at(32, 512))),
     *_group("<bytes[40]", "FBIOPUTCMAP=0x4605"),
     *_group("<>bytes[8]", "FBIOGET_CON2FBMAP=0x460f"),
     *_group("<bytes[8]", "FBIOPUT_CON2FBMAP=0x4610"),
     *_group("int", "FBIOBLANK=0x4611"),
-    *_group(
-        "int", "I2C_RETRIES=0x701 I2C_TIMEOUT=0x702 I2C_SLAVE=0x703 I2C_TENBIT=0x704 I2C_SLAVE_FORCE=0x706"
-    ),
+    *_group("int", "I2C_RETRIES=0x701 I2C_TIMEOUT=0x702 I2C_SLAVE=0x703 I2C_TENBIT=0x704 I2C_SLAVE_FORCE=0x706"),
     *_group("int", "I2C_PEC=0x708"),
     *_group(">u64", "I2C_FUNCS=0x705"),
     *_group("<bytes[16]", "I2C_SMBUS=0x720", outs=_at(8, 34), blocks=True),
@@ -358,9 +348,7 @@ DEVICES: tuple[Row, ...] = (
     ),
     *_group("<>bytes[24]", "SNDRV_PCM_IOCTL_READI_FRAMES=0x80184151", outs=_at(8, 262144), blocks=True),
     *_group("<>!changed[4096]", "PERF_EVENT_IOC_QUERY_BPF=0xc008240a"),
-    *_group(
-        "int", "PERF_EVENT_IOC_ENABLE=0x2400 PERF_EVENT_IOC_DISABLE=0x2401 PERF_EVENT_IOC_REFRESH=0x2402"
-    ),
+    *_group("int", "PERF_EVENT_IOC_ENABLE=0x2400 PERF_EVENT_IOC_DISABLE=0x2401 PERF_EVENT_IOC_REFRESH=0x2402"),
     *_group("int", "PERF_EVENT_IOC_RESET=0x2403 PERF_EVENT_IOC_SET_OUTPUT=0x2405"),
     *_group("int", "KVM_GET_API_VERSION=0xae00 KVM_CHECK_EXTENSION=0xae03 KVM_GET_VCPU_MMAP_SIZE=0xae04"),
     # Shares memory with the program in which it leaves why it stopped.

@@ -6,9 +6,7 @@ from .notation import row
 from .spec import Row
 
 
-def _operation(
-    number: int, name: str, arguments: str = "", *, blocks: bool = False, result: str = "int"
-) -> Row:
+def _operation(number: int, name: str, arguments: str = "", *, blocks: bool = False, result: str = "int") -> Row:
     args = "keyctl_operation operation" + (f", {arguments}" if arguments else "")
     return row(number, name, args, blocks=blocks, result=result, source="keyctl")
 

@@ -117,8 +117,7 @@ ROWS: tuple[Row, ...] = (
     row(
         237,
         "mbind",
-        "address addr, size len, mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode, "
-        "mbind_flags flags",
+        "address addr, size len, mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode, mbind_flags flags",
     ),
     row(238, "set_mempolicy", "mempolicy_mode mode, <fd_set[maxnode] nodemask, ulong maxnode"),
     row(
@@ -135,8 +134,7 @@ ROWS: tuple[Row, ...] = (
     row(
         279,
         "move_pages",
-        "pid pid, ulong count, <pointer[count] pages, <i32[count] nodes, >!i32[count] status, "
-        "mbind_flags flags",
+        "pid pid, ulong count, <pointer[count] pages, <i32[count] nodes, >!i32[count] status, mbind_flags flags",
     ),
     row(440, "process_madvise", "fd pidfd, <iovec[vlen] iov, size vlen, madvise_advice advice, uint flags"),
     row(448, "process_mrelease", "fd pidfd, uint flags"),

@@ -113,9 +113,7 @@ def parse(args: str) -> Arguments:
     return tuple(pairs), tuple(ins), tuple(outs)
 
 
-def _transfer(
-    position: int, kind: str, extent: str | None, positions: dict[str, int], when: When
-) -> Transfer:
+def _transfer(position: int, kind: str, extent: str | None, positions: dict[str, int], when: When) -> Transfer:
     if kind in _STRINGS:
         return Transfer(position, _STRINGS[kind], when=when)
     if kind == "msghdr":

@@ -6,9 +6,7 @@ from .notation import row
 from .spec import Kind, Row, Transfer
 
 
-def _request(
-    number: int, name: str, addr: str = "address", data: str = "address", blocks: bool = False
-) -> Row:
+def _request(number: int, name: str, addr: str = "address", data: str = "address", blocks: bool = False) -> Row:
     return row(
         number,
         name,

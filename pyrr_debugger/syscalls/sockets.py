@@ -52,8 +52,7 @@ ROWS: tuple[Row, ...] = (
     row(
         44,
         "sendto",
-        "fd sockfd, <bytes[len] buf, size len, msg_flags flags, <sockaddr[addrlen] dest_addr, "
-        "socklen addrlen",
+        "fd sockfd, <bytes[len] buf, size len, msg_flags flags, <sockaddr[addrlen] dest_addr, socklen addrlen",
         effect=Effect.WRITE,
         blocks=True,
         result="long",
@@ -63,8 +62,7 @@ ROWS: tuple[Row, ...] = (
     row(
         45,
         "recvfrom",
-        "fd sockfd, >bytes[result/len] buf, size len, msg_flags flags, >sockaddr[*addrlen] src_addr, "
-        "<>i32 addrlen",
+        "fd sockfd, >bytes[result/len] buf, size len, msg_flags flags, >sockaddr[*addrlen] src_addr, <>i32 addrlen",
         blocks=True,
         result="long",
         source="recv",

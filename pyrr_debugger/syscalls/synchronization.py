@@ -22,23 +22,15 @@ _OPERATIONS: tuple[Row, ...] = (
     _operation(1, "FUTEX_WAKE", "address uaddr, futex_op op, uint val"),
     _operation(2, "FUTEX_FD", "address uaddr, futex_op op, uint val"),
     _operation(3, "FUTEX_REQUEUE", "<u32 uaddr, futex_op op, uint val, ulong val2, <u32 uaddr2"),
-    _operation(
-        4, "FUTEX_CMP_REQUEUE", "<u32 uaddr, futex_op op, uint val, ulong val2, <u32 uaddr2, uint val3"
-    ),
-    _operation(
-        5, "FUTEX_WAKE_OP", "<u32 uaddr, futex_op op, uint val, ulong val2, <>!u32 uaddr2, futex_wake_op val3"
-    ),
+    _operation(4, "FUTEX_CMP_REQUEUE", "<u32 uaddr, futex_op op, uint val, ulong val2, <u32 uaddr2, uint val3"),
+    _operation(5, "FUTEX_WAKE_OP", "<u32 uaddr, futex_op op, uint val, ulong val2, <>!u32 uaddr2, futex_wake_op val3"),
     _operation(6, "FUTEX_LOCK_PI", _PI, blocks=True),
     _operation(7, "FUTEX_UNLOCK_PI", "<>!u32 uaddr, futex_op op"),
     _operation(8, "FUTEX_TRYLOCK_PI", "<>!u32 uaddr, futex_op op"),
     _operation(9, "FUTEX_WAIT_BITSET", f"{_WAIT}, address uaddr2, hex val3", blocks=True),
-    _operation(
-        10, "FUTEX_WAKE_BITSET", "address uaddr, futex_op op, uint val, ulong val2, address uaddr2, hex val3"
-    ),
+    _operation(10, "FUTEX_WAKE_BITSET", "address uaddr, futex_op op, uint val, ulong val2, address uaddr2, hex val3"),
     _operation(11, "FUTEX_WAIT_REQUEUE_PI", f"{_WAIT}, <>!u32 uaddr2", blocks=True),
-    _operation(
-        12, "FUTEX_CMP_REQUEUE_PI", "<u32 uaddr, futex_op op, uint val, ulong val2, <>!u32 uaddr2, uint val3"
-    ),
+    _operation(12, "FUTEX_CMP_REQUEUE_PI", "<u32 uaddr, futex_op op, uint val, ulong val2, <>!u32 uaddr2, uint val3"),
     _operation(13, "FUTEX_LOCK_PI2", _PI, blocks=True),
 )
 

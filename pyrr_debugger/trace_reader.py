@@ -1,16 +1,8 @@
-"""The trace on disk: a private directory that grows as the program runs. docs/trace-format.md specifies it.
-
-`header` says what was recorded, `events` holds the chunks, `files/` the content-addressed store. The writer
-compresses and writes in a thread of its own, in order: a chunk reaches the disk after the files it names.
-"""
+"""Reads a trace. docs/trace-format.md specifies it."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import queue
-import struct
-import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,16 +14,8 @@ import zstandard
 
 from .errors import TraceError
 from .events import EndEvent, Event, decode
-from .store import FileCache
+from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC, hash_of
 
-FORMAT = 1
-"""Version of the format. A change of meaning raises it; readers refuse what they do not know."""
-
-_SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
-_HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
-_HEAD_CRC = struct.Struct("<I")
-_HEAD_BYTES = _HEAD.size + _HEAD_CRC.size
-_LEVEL = 1  # measured: 3 costs twice the time for a tenth less (docs/performance.md)
 _LARGEST_FRAME = 1 << 32
 
 
@@ -44,93 +28,6 @@ class Chunk:
     offset: int
     length: int
     crc: int
-
-
-def hash_of(content: bytes) -> str:
-    """The name of some content in the store."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-class TraceWriter:
-    """Writes a new trace. After a failed write (`error` is set) everything more is dropped."""
-
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        """Creates the directory, which must not exist. Raises OSError."""
-        path.mkdir(mode=0o700, parents=True)
-        os.chmod(path, 0o700)  # whatever the umask
-        (path / "files").mkdir(mode=0o700)
-        self.path = path
-        self.error: OSError | None = None
-        self._known: set[str] = set()
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
-        with open(path / "header", "xb") as file:
-            file.write(packed)
-        self._cache = FileCache()
-        self._events = open(path / "events", "xb", buffering=0)  # noqa: SIM115 (closed by close)
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
-        self._affinity = os.sched_getaffinity(0)
-        self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
-        self._thread.start()
-
-    def add_file(self, content: bytes | memoryview, hash_: str) -> None:
-        """Stores content under its hash, once."""
-        if hash_ not in self._known:
-            self._known.add(hash_)
-            self._queue.put((self._write_file, hash_, content))
-
-    def add_stored(self, hash_: str) -> bool:
-        """Takes a file over from the cache of earlier recordings; False if it is not there."""
-        if hash_ not in self._known:
-            if not self._cache.link(hash_, self.path / "files" / hash_):
-                return False
-            self._known.add(hash_)
-        return True
-
-    @property
-    def cache(self) -> FileCache:
-        """Files of earlier recordings, by identity."""
-        return self._cache
-
-    def add_chunk(self, first: int, count: int, data: bytes) -> None:
-        """Appends `count` encoded events."""
-        if count:
-            self._queue.put((self._write_chunk, first, count, data))
-
-    def close(self) -> None:
-        """Waits until all is written."""
-        self._queue.put(None)
-        self._thread.join()
-        self._events.close()
-
-    def _work(self) -> None:
-        # The recorder's thread is bound to the processor of the program; this one takes another.
-        os.sched_setaffinity(0, self._affinity)
-        while (task := self._queue.get()) is not None:
-            if self.error is None:
-                try:
-                    task[0](*task[1:])
-                except OSError as error:
-                    self.error = error
-
-    def _write_file(self, hash_: str, content: bytes) -> None:
-        path = self.path / "files" / hash_
-        with open(path, "xb", buffering=0) as file:
-            _write_all(file, self._compressor.compress(content))
-        self._cache.keep(hash_, path)
-
-    def _write_chunk(self, first: int, count: int, data: bytes) -> None:
-        frame = self._compressor.compress(data)
-        head = _HEAD.pack(
-            _SKIPPABLE_MAGIC, _HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame)
-        )
-        _write_all(self._events, head + _HEAD_CRC.pack(zlib.crc32(head)) + frame)
-
-
-def _write_all(file: Any, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
 
 
 class TraceReader:
@@ -181,16 +78,16 @@ class TraceReader:
         size = os.fstat(self._file.fileno()).st_size
         offset = 0
         expected = 0
-        while offset + _HEAD_BYTES <= size:
-            head = os.pread(self._file.fileno(), _HEAD_BYTES, offset)
-            magic, payload, first, count, length, crc = _HEAD.unpack_from(head)
-            known = magic == _SKIPPABLE_MAGIC and payload == _HEAD_BYTES - 8 and first == expected
-            if not known or zlib.crc32(head[: _HEAD.size]) != _HEAD_CRC.unpack_from(head, _HEAD.size)[0]:
+        while offset + HEAD_BYTES <= size:
+            head = os.pread(self._file.fileno(), HEAD_BYTES, offset)
+            magic, payload, first, count, length, crc = HEAD.unpack_from(head)
+            known = magic == SKIPPABLE_MAGIC and payload == HEAD_BYTES - 8 and first == expected
+            if not known or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
                 raise TraceError(f"{self.path}: the head of the chunk at byte {offset} is damaged")
-            if offset + _HEAD_BYTES + length > size:
+            if offset + HEAD_BYTES + length > size:
                 break
-            chunks.append(Chunk(first, count, offset + _HEAD_BYTES, length, crc))
-            offset += _HEAD_BYTES + length
+            chunks.append(Chunk(first, count, offset + HEAD_BYTES, length, crc))
+            offset += HEAD_BYTES + length
             expected += count
         return chunks, size - offset
 

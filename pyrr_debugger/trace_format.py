@@ -1,0 +1,78 @@
+"""What writers and readers of a trace share: docs/trace-format.md in code."""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+FORMAT = 1
+"""Version of the format. A change of meaning raises it; readers refuse what they do not know."""
+
+SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
+HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
+HEAD_CRC = struct.Struct("<I")
+HEAD_BYTES = HEAD.size + HEAD_CRC.size
+
+
+def hash_of(content: bytes) -> str:
+    """The name of some content in the store."""
+    from hashlib import blake2b  # loads OpenSSL: most recordings find their files in the cache
+
+    return blake2b(content, digest_size=16).hexdigest()
+
+
+class EventKind(IntEnum):
+    """The first item of a stored event."""
+
+    SYSCALL = 0
+    EXEC = 1
+    SIGNAL = 2
+    SPAWN = 3
+    EXIT = 4
+    INSTRUCTION = 5
+    CHECKSUM = 6
+    END = 7
+    NOTE = 8
+    START = 9
+
+
+class FilePiece(NamedTuple):
+    """Memory that a call filled with part of a stored file: `length` bytes of file `hash` from `offset`.
+
+    `name` is the path of the file when it was recorded, `start` the offset of the stored bytes in that file
+    (0 where the whole file is stored). `shared` numbers the file, from 1: its mappings are of one memory, which
+    may change. 0 is a file that does not change while it is mapped (an ELF file).
+    """
+
+    hash: str
+    offset: int
+    length: int
+    name: str
+    start: int = 0
+    shared: int = 0
+
+    def to_wire(self) -> list[Any]:
+        return list(self)
+
+    @classmethod
+    def from_wire(cls, wire: Any) -> FilePiece:
+        """Raises TypeError or ValueError when `wire` is not a piece."""
+        piece = cls(*wire)
+        numbers = (piece.offset, piece.length, piece.start, piece.shared)
+        if not (isinstance(piece.hash, str) and isinstance(piece.name, str)):
+            raise TypeError("a piece of a file has a hash and a name")
+        if not all(isinstance(n, int) and 0 <= n < 1 << 62 for n in numbers):
+            raise ValueError("a piece of a file has impossible numbers")
+        return piece
+
+
+class FileWrite(NamedTuple):
+    """A mapped file changed: `data` at `offset` of file number `shared` (see FilePiece)."""
+
+    shared: int
+    offset: int
+    data: bytes
+
+    def to_wire(self) -> list[Any]:
+        return [self.data, self.shared, self.offset]
