@@ -47,9 +47,7 @@ def load(path: Path) -> sqlite3.Connection:
 
 
 def draw_orders() -> list[Order]:
-    orders = [
-        Order(random.choice(ARTICLES), random.randint(1, 9), day) for day in range(DAYS) for _ in range(4)
-    ]
+    orders = [Order(random.choice(ARTICLES), random.randint(1, 9), day) for day in range(DAYS) for _ in range(4)]
     return [Order(random.choice(ARTICLES), 60, 0), *orders]  # the first one takes all there is
 
 

@@ -246,7 +246,7 @@ class RecordingSession:
 
     def _checksum(self, task: int, process: int, arrived: int = 1) -> None:
         with contextlib.suppress(OSError):
-            ranges = [list(r) for r in checksum.of_process(process)]
+            ranges = [list(r) for r in checksum.of_process(task)]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
     def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int) -> None:

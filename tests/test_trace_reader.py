@@ -44,17 +44,13 @@ def read_trace(trace: Path) -> list[dict[str, Any]]:
     return events
 
 
-def test_trace_is_readable_without_pyrr(
-    one_interpreter: Interpreter, around: Surroundings, trace: Path
-) -> None:
+def test_trace_is_readable_without_pyrr(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """A reader of 30 lines finds the same events as `pyrr dump --json`, and the program's output in them."""
     harness.record(trace, one_interpreter.path, "-c", "print('a quite special text')", around=around)
     events = read_trace(trace)
     keys = ("event", "task", "time", "result")
     calls = [event for event in harness.dump(trace) if event["kind"] == "syscall"]
-    assert [[event[key] for key in keys] for event in events] == [
-        [call[key] for key in keys] for call in calls
-    ]
+    assert [[event[key] for key in keys] for event in events] == [[call[key] for key in keys] for call in calls]
     # The trace has the kernel's numbers; their names come from the specification.
     assert [name(event["nr"]) for event in events] == [call["name"] for call in calls]
     assert len(events) > 100

@@ -412,6 +412,25 @@ static enum request needs_policy(struct recorder *recorder, const struct task *t
     return changes && recorder->watched_count && is_watched(recorder, task) ? REQUEST_WRITTEN : REQUEST_NONE;
 }
 
+static void add_output(struct recorder *recorder, pid_t tid, uint64_t address, size_t size)
+{
+    uint8_t data[8];
+    if (!address || size > sizeof data || tracee_read(tid, address, data, size) != size) return;
+    wire_unsigned(&recorder->extra, address);
+    wire_binary(&recorder->extra, data, size);
+    recorder->extra_pairs++;
+}
+
+/* clone3 writes where pointers in its argument point: a row of the specification cannot say that. */
+static void add_clone_outputs(struct recorder *recorder, const struct task *task)
+{
+    struct clone_args request = {0};
+    size_t size = task->arguments[1] < sizeof request ? task->arguments[1] : sizeof request;
+    tracee_read(task->tid, task->arguments[0], &request, size);
+    if (request.flags & CLONE_PARENT_SETTID) add_output(recorder, task->tid, request.parent_tid, sizeof(pid_t));
+    if (request.flags & CLONE_PIDFD) add_output(recorder, task->tid, request.pidfd, sizeof(int));
+}
+
 static void put_sigreturn(struct recorder *recorder, struct task *task)
 {
     static uint8_t area[XSTATE_BYTES];
@@ -480,6 +499,7 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
     }
     follow_call(task, result);
     enum request request = needs_policy(recorder, task, result);
+    if (task->entry.orig_rax == SYS_clone3 && result > 0) add_clone_outputs(recorder, task);
     if (request == REQUEST_NONE) {
         put_call(recorder, task, result);
     } else {
