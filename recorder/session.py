@@ -26,6 +26,7 @@ from .files import FileRecorder
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
+_ELF_CLASS_64 = b"\2"
 _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _PROT_WRITE, _PROT_EXEC = 2, 4
 _MAP_SHARED_TYPES = (1, 3)
@@ -41,6 +42,10 @@ class CommandError(PyrrError):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CannotRecord(Exception):
+    """Recording ends here, and the program goes on without; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class RecordingSession:
             "checksum": self._checksum,
             "exiting": self._exiting,
             "flush": self._flush,
+            "stuck": self._stuck,
         }
         while self._writer.error is None:
             try:
@@ -136,11 +142,11 @@ class RecordingSession:
                 self._emit(EventKind.END, 0, self._status)
                 self._flush()
                 return None
-            if kind == "stuck":
+            try:
+                handlers[kind](*detail)
+            except CannotRecord as reason:
                 self._flush()
-                name = signal.Signals(cast(int, detail[2])).name
-                return f"{name} came in a computation without system calls, which cannot be recorded yet"
-            handlers[kind](*detail)
+                return str(reason)
         return _write_failure(self._writer)
 
     def _live_on(self) -> None:
@@ -162,7 +168,14 @@ class RecordingSession:
     def _flush(self) -> None:
         self._writer.add_chunk(*self._engine.take())
 
+    def _stuck(self, task: int, process: int, number: int) -> None:
+        name = signal.Signals(number).name
+        raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
+
     def _exec(self, task: int, process: int) -> None:
+        with open(f"/proc/{process}/exe", "rb") as file:
+            if file.read(5)[4:] != _ELF_CLASS_64:
+                raise CannotRecord(f"{os.readlink(file.name)} is a 32-bit program")
         _hide_vdso(task)
         for mapping in procfs.read_maps(process):
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:

@@ -312,7 +312,14 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
 
 /* Entry and exit of a call. */
 
-static bool enter_call(struct recorder *recorder, struct task *task)
+static void answer_call(struct task *task, struct user_regs_struct *registers, int64_t answer)
+{
+    registers->orig_rax = (uint64_t)-1;
+    task->call = CALL_ANSWERED;
+    task->answer = answer;
+}
+
+static bool enter_call(struct task *task)
 {
     struct user_regs_struct *entry = &task->entry;
     if (tracee_get_registers(task->tid, entry)) return false;
@@ -321,7 +328,6 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     task->call = CALL_PLAIN;
     uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     memcpy(task->arguments, arguments, sizeof arguments);
-    recorder->site = entry->rip;
     if (task->held_count) {
         struct user_regs_struct cancelled = *entry;
         cancelled.orig_rax = (uint64_t)-1;
@@ -339,8 +345,12 @@ static bool enter_call(struct recorder *recorder, struct task *task)
         task->call = CALL_REFUSED;
     } else if ((entry->orig_rax == SYS_splice || entry->orig_rax == SYS_tee) && stream_of(task, 1)) {
         /* Output that passes from a pipe through the kernel could never be shown in replay. splice(2) may refuse. */
-        changed.orig_rax = (uint64_t)-1;
-        task->call = CALL_SPLICE;
+        answer_call(task, &changed, -EINVAL);
+    } else if (entry->orig_rax == SYS_prctl && (task->arguments[0] == PR_SET_TSC || task->arguments[0] == PR_GET_TSC)) {
+        /* The counter stays with the recorder; the program is told what it would be told without. */
+        int state = PR_TSC_ENABLE;
+        bool got = task->arguments[0] == PR_SET_TSC || tracee_write(task->tid, task->arguments[1], &state, sizeof state);
+        answer_call(task, &changed, got ? 0 : -EFAULT);
     } else if (entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) {
         /* The program must not see, nor undo, that it shares one processor with its tracer. */
         if (entry->orig_rax == SYS_sched_setaffinity) changed.orig_rax = (uint64_t)-1;
@@ -485,11 +495,11 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.rax = (uint64_t)result;
     } else if (task->call == CALL_FREE) {
         fixed.rdx = task->entry.rdx;
-    } else if (task->call == CALL_SPLICE) {
-        result = -EINVAL;
+    } else if (task->call == CALL_ANSWERED) {
+        result = task->answer;
         fixed.rax = (uint64_t)result;
     }
-    if (task->call == CALL_AFFINITY || task->call == CALL_FREE || task->call == CALL_SPLICE) {
+    if (task->call == CALL_AFFINITY || task->call == CALL_FREE || task->call == CALL_ANSWERED) {
         tracee_set_registers(task->tid, &fixed);
         task->exit = fixed;
     }
@@ -766,7 +776,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     }
     int event = status >> 16;
     if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-        if (!task->in_call) return enter_call(recorder, task) ? checksum_due(recorder, task) : REQUEST_FAILED;
+        if (!task->in_call) return enter_call(task) ? checksum_due(recorder, task) : REQUEST_FAILED;
         return leave_call(recorder, task);
     }
     switch (event) {
@@ -955,7 +965,7 @@ static void let_go(struct recorder *recorder, struct task *task)
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;
         tracee_set_registers(task->tid, &registers);
     }
-    if (recorder->site) tracee_inject(task->tid, recorder->site - SYSCALL_INSTRUCTION_BYTES, SYS_prctl, enable, &dead);
+    tracee_inject(task->tid, SYS_prctl, enable, &dead);
     if (dead) return;
     sched_setaffinity(task->tid, sizeof recorder->affinity, &recorder->affinity);
     ptrace(PTRACE_DETACH, task->tid, 0, task->resume_signal);

@@ -57,10 +57,11 @@ struct task {
     const struct syscall_row *row;
     struct buffer inputs;
     size_t input_pairs;
-    enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_SPLICE, CALL_CANCELLED } call;
+    enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_ANSWERED, CALL_CANCELLED } call;
     siginfo_t held[MAX_HELD];
     unsigned held_count;
     struct timespec held_since;
+    int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t clear_child_tid, set_child_tid;
     struct task *next;
@@ -104,7 +105,6 @@ struct recorder {
     uint64_t last_time; /* microseconds of the last event */
     cpu_set_t affinity; /* what the program believes */
     size_t affinity_bytes;
-    uint64_t site; /* some address behind a syscall instruction, for injection */
 };
 
 void recorder_initialise(struct recorder *recorder);

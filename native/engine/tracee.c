@@ -116,13 +116,16 @@ static bool step_to_syscall_stop(pid_t tid)
     }
 }
 
-int64_t tracee_inject(pid_t tid, uint64_t site, uint64_t number, const uint64_t arguments[6], bool *dead)
+int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
 {
     struct user_regs_struct saved, registers;
     *dead = true;
+    static const uint8_t syscall_instruction[SYSCALL_INSTRUCTION_BYTES] = {0x0f, 0x05};
+    uint8_t code[SYSCALL_INSTRUCTION_BYTES];
     if (tracee_get_registers(tid, &saved)) return -ESRCH;
+    if (tracee_read(tid, saved.rip, code, sizeof code) != sizeof code) return -EFAULT;
+    if (!tracee_write(tid, saved.rip, syscall_instruction, sizeof code)) return -EFAULT;
     registers = saved;
-    registers.rip = site;
     registers.rax = number;
     registers.orig_rax = (uint64_t)-1;
     registers.rdi = arguments[0];
@@ -134,6 +137,7 @@ int64_t tracee_inject(pid_t tid, uint64_t site, uint64_t number, const uint64_t 
     if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid) || !step_to_syscall_stop(tid)) return -ESRCH;
     if (tracee_get_registers(tid, &registers)) return -ESRCH;
     int64_t result = (int64_t)registers.rax;
+    if (!tracee_write(tid, saved.rip, code, sizeof code)) return -ESRCH;
     if ((int64_t)saved.orig_rax >= 0 && is_restart((int64_t)saved.rax)) {
         saved.rax = (int64_t)saved.rax == -ERESTART_RESTARTBLOCK_ ? 219 : saved.orig_rax;
         saved.rip -= SYSCALL_INSTRUCTION_BYTES;

@@ -31,10 +31,10 @@ bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to
 /* Writes past page protections; false if not all of it could be written. */
 bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size);
 
-/* Makes the stopped task run one system call from the `syscall` instruction at `site`, and puts its registers back.
+/* Makes the stopped task run one system call where it stands, over bytes and registers that are put back.
    A call that a stop had interrupted is restarted as the kernel would. Returns its result; *dead tells that the task
    ended on the way. */
-int64_t tracee_inject(pid_t tid, uint64_t site, uint64_t number, const uint64_t arguments[6], bool *dead);
+int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead);
 
 /* 'R', 'S', 't', ... from /proc/TID/stat; 0 when it is gone. */
 char tracee_state(pid_t tid);
