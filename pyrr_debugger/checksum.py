@@ -6,26 +6,35 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import _engine, procfs
+from . import _engine, procfs, registers
 
 Range = tuple[int, int, bool, bytes]
 """Start, end, whether untouched pages count as zero, and the sums of the pages that are not zero."""
 
 _PAGE = struct.Struct("<4Q")  # address, hash, sum, weighted sum: struct page_sum
 _WORDS = 512
+_RED_ZONE = 128
+_PAGE_BYTES = 4096
 _WRITE = 2
 _MASK = (1 << 64) - 1
 _NOT_MEMORY = ("[vvar", "[vsyscall]", "[vdso]")
 
 
-def of_process(pid: int) -> list[Range]:
-    """Checksums of everything that process `pid` can write. Raises OSError where it cannot be read."""
+def of_task(tid: int) -> list[Range]:
+    """Checksums of everything that a stopped task can write, but for the dead part of its stack. Raises OSError
+    where it cannot be read.
+
+    What lies below the red zone of the stack pointer belongs to nobody (System V ABI, 3.2.2), and is not always
+    the same: ld.so's lazy binding saves vector registers there with `xsavec`, which leaves out those that the
+    processor has not noticed in use since the last interrupt.
+    """
+    live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
     ranges: list[Range] = []
-    for mapping in procfs.read_maps(pid):
+    for mapping in procfs.read_maps(tid):
         if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY):
             sparse = mapping.inode == 0 and not mapping.shared
-            sums = _engine.checksum(pid, mapping.start, mapping.end, sparse)
-            ranges.append((mapping.start, mapping.end, sparse, sums))
+            start = live if mapping.start < live < mapping.end else mapping.start
+            ranges.append((start, mapping.end, sparse, _engine.checksum(tid, start, mapping.end, sparse)))
     return ranges
 
 
@@ -60,7 +69,7 @@ def differences(pid: int, recorded: tuple[Range, ...], replayed: list[Range]) ->
         before = {address: sums for address, *sums in _PAGE.iter_unpack(old)}
         after = {address: sums for address, *sums in _PAGE.iter_unpack(new)}
         for page in sorted(before.keys() | after.keys()):
-            if before.get(page) != after.get(page) and start <= page < end:
+            if before.get(page) != after.get(page) and start - _PAGE_BYTES < page < end:
                 yield _locate(pid, page, before.get(page, [0, 0, 0]), after.get(page, [0, 0, 0]))
 
 

@@ -137,8 +137,8 @@ def decode(number: int, time: int, wire: Any) -> Event:
     """
     try:
         kind, task, delta, *items = wire
-        if not (isinstance(task, int) and isinstance(delta, int)):
-            raise TypeError("task and time are integers")
+        if not (isinstance(task, int) and isinstance(delta, int) and 0 <= task < 1 << 31):
+            raise TypeError("task and time are numbers")
         head = (number, task, time + delta)
         return _DECODERS[kind](head, items)
     except (TypeError, ValueError, KeyError, IndexError, RecursionError) as error:
@@ -208,7 +208,10 @@ def _checksum(head: Head, items: Sequence[Any]) -> Event:
 
 
 def _range(wire: Sequence[Any]) -> Sequence[Any]:
-    return _typed(wire, int, int, int, bytes)[:4]
+    start, end, sparse, sums = _typed(wire, int, int, int, bytes)[:4]
+    if not (0 <= start < end <= 1 << 47 and end % 4096 == 0):
+        raise ValueError(f"range {start:#x}-{end:#x}")
+    return start, end, sparse, sums
 
 
 def _start(head: Head, items: Sequence[Any]) -> Event:

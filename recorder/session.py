@@ -139,6 +139,7 @@ class RecordingSession:
                 self._flush()
                 return f"the kernel refused to trace on ({error.strerror})"
             if kind == "done":
+                self._status = cast(int, detail[0])
                 self._emit(EventKind.END, 0, self._status)
                 self._flush()
                 return None
@@ -147,6 +148,8 @@ class RecordingSession:
             except CannotRecord as reason:
                 self._flush()
                 return str(reason)
+            except Exception as error:  # whatever went wrong here, the program must live on
+                return f"event {self._engine.events}: {type(error).__name__}: {error}"
         return _write_failure(self._writer)
 
     def _live_on(self) -> None:
@@ -156,7 +159,8 @@ class RecordingSession:
             while True:
                 try:
                     self._status = os.waitpid(self._root, 0)[1]
-                    return
+                    if not os.WIFSTOPPED(self._status):
+                        return
                 except InterruptedError:
                     continue
 
@@ -259,12 +263,10 @@ class RecordingSession:
 
     def _checksum(self, task: int, process: int, arrived: int = 1) -> None:
         with contextlib.suppress(OSError):
-            ranges = [list(r) for r in checksum.of_process(task)]
+            ranges = [list(r) for r in checksum.of_task(task)]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
     def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int) -> None:
-        if task == self._root:
-            self._status = status
         # A task that dies amid computation has changed memory since its last event.
         if tasks == 1 and (arrived or behind):
             self._checksum(task, process, arrived)
@@ -309,7 +311,8 @@ def _hide_vdso(task: int) -> None:
     """Makes libc take real system calls for the time: without its entry in the auxiliary vector on the stack, the
     vDSO is not found (getauxval(3))."""
     stack = int.from_bytes(_engine.registers(task)[_RSP : _RSP + 8], "little")
-    data = _engine.read(task, stack, 1 << 20)
+    end = next(m.end for m in procfs.read_maps(task) if m.start <= stack < m.end)
+    data = _engine.read(task, stack, end - stack)
     words = memoryview(data[: len(data) // 8 * 8]).cast("Q")
     at = 1 + words[0] + 1  # argc, argv and its NULL
     while words[at]:

@@ -210,6 +210,9 @@ class ReplaySession:
     def _exec(self, event: ExecEvent) -> None:
         image = snapshot.Snapshot.from_wire(event.image)
         task = event.task
+        for other in [t for t, process in self._process.items() if process == self._process.get(task, task)]:
+            self._engine.forget(other)
+            self._process.pop(other)
         pid = self._engine.start(task, os.fsencode(str(files("pyrr_debugger") / "stub")))
         self._process.setdefault(task, task)
         snapshot.restore(image, self._engine, task, pid, self.file)
@@ -339,7 +342,7 @@ class ReplaySession:
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
-        for start, end, _, sums in checksum.of_process(self.real(task)):
+        for start, end, _, sums in checksum.of_task(self.real(task)):
             digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
         return digest.hexdigest()
 

@@ -9,6 +9,8 @@
 
 #include "tracee.h"
 
+#define ADDRESS_LIMIT UINT64_C(0x7ffffffff000)
+
 enum { BATCH_PAGES = 256, WORDS = PAGE_BYTES / 8 };
 
 _Static_assert(sizeof(struct page_sum) == 32, "pyrr_debugger.checksum reads four 64-bit words");
@@ -37,6 +39,9 @@ static bool sum_page(const uint64_t *words, struct page_sum *result)
 
 bool checksum_range(pid_t pid, uint64_t start, uint64_t end, bool sparse, struct buffer *sums)
 {
+    uint64_t live = start;
+    start = start / PAGE_BYTES * PAGE_BYTES;
+    if (end % PAGE_BYTES || start >= end || end > ADDRESS_LIMIT) return false;
     int pagemap = -1;
     if (sparse) {
         char path[32];
@@ -57,6 +62,7 @@ bool checksum_range(pid_t pid, uint64_t start, uint64_t end, bool sparse, struct
             /* Pages behind the end of a mapped file cannot be read; replay has zeros there, which have no sum. */
             size_t got = tracee_read(pid, start, pages, count * PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
             memset(pages + got, 0, count * PAGE_BYTES - got);
+            if (live > start) memset(pages, 0, live - start);
             for (size_t i = 0; complete && i < count; i++) {
                 struct page_sum sum = {.address = start + i * PAGE_BYTES};
                 if (sum_page((const uint64_t *)(const void *)(pages + i * PAGE_BYTES), &sum))

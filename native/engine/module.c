@@ -55,7 +55,8 @@ static PyObject *module_write(PyObject *self, PyObject *args)
     unsigned long long address;
     Py_buffer data;
     if (!PyArg_ParseTuple(args, "iKy*", &pid, &address, &data)) return NULL;
-    bool written = tracee_write(pid, address, data.buf, (size_t)data.len);
+    bool own = address < GATE_PAGE + GATE_BYTES && address + (size_t)data.len > GATE_PAGE;
+    bool written = !own && tracee_write(pid, address, data.buf, (size_t)data.len);
     PyBuffer_Release(&data);
     if (!written) return os_error(EFAULT);
     Py_RETURN_NONE;
@@ -209,7 +210,7 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
                              subject->in_call || subject->fatal_fault ? 1 : 0, subject->fatal_behind ? 1 : 0);
     case REQUEST_FLUSH:
     case REQUEST_INTERRUPTED: return Py_BuildValue("(s)", "flush");
-    case REQUEST_DONE: return Py_BuildValue("(s)", "done");
+    case REQUEST_DONE: return Py_BuildValue("(si)", "done", state->root_status);
     default: return os_error(error);
     }
 }
@@ -285,6 +286,7 @@ static PyObject *Recorder_patch(PyObject *self, PyObject *args)
     struct patch *patch = &task->group->patches[task->group->patch_count++];
     patch->address = address;
     memcpy(patch->original, original, (size_t)size);
+    patch->size = (size_t)size;
     Py_RETURN_NONE;
 }
 

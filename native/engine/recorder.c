@@ -175,10 +175,11 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
         task->started = true;
         task->state = TASK_RUNNING;
         recorder->current = task;
+        recorder->root = pid;
         char go = 1;
         int status = 0;
         if (write(gate[1], &go, 1) != 1) error = errno;
-        if (waitpid(pid, &status, __WALL) != pid) error = errno;
+        if (!tracee_wait(pid, &status)) error = errno;
         int reported = 0;
         if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT && read(report[0], &reported, sizeof reported) == sizeof reported) {
             ptrace(PTRACE_CONT, pid, 0, 0);
@@ -254,16 +255,33 @@ static void check_streams(struct group *group)
 
 /* Encoding of one system call. */
 
+/* How much of a large range is there at all: a size that a program claims is no reason to allocate it. */
+static size_t readable(pid_t tid, uint64_t address, size_t size)
+{
+    enum { STEP = 1 << 20 };
+    static uint8_t scratch[STEP];
+    if (size <= STEP) return size;
+    size_t there = 0, got = STEP;
+    while (there < size && got == STEP) {
+        got = tracee_read(tid, address + there, scratch, STEP);
+        there += got;
+    }
+    return there < size ? there : size;
+}
+
 static void put_outputs(struct recorder *recorder, struct task *task, int64_t result)
 {
     struct ranges ranges = {0};
     const struct syscall_row *row = task->row;
-    if (row && task->call != CALL_REFUSED) transfer_outputs(task->tid, row, task->arguments, result, &ranges);
+    if (task->entry.orig_rax == SYS_restart_syscall && task->restart_row)
+        transfer_outputs(task->tid, task->restart_row, task->restart_arguments, result, &ranges);
+    else if (row && task->call != CALL_REFUSED) transfer_outputs(task->tid, row, task->arguments, result, &ranges);
     struct buffer *events = &recorder->events;
     wire_array(events, 2 * (ranges.count + recorder->extra_pairs));
     for (size_t i = 0; i < ranges.count; i++) {
-        size_t size = ranges.item[i].iov_len, mark;
+        size_t mark;
         uint64_t address = (uintptr_t)ranges.item[i].iov_base;
+        size_t size = readable(task->tid, address, ranges.item[i].iov_len);
         wire_unsigned(events, address);
         mark = events->size;
         uint8_t *place = wire_binary_reserve(events, size);
@@ -319,6 +337,22 @@ static void answer_call(struct task *task, struct user_regs_struct *registers, i
     task->answer = answer;
 }
 
+/* Brings the first held signal that is not blocked to the front: a handler that runs may block others until it
+   returns. */
+static bool choose_held(struct task *task)
+{
+    uint64_t mask = 0;
+    if (!task->held_count || ptrace(PTRACE_GETSIGMASK, task->tid, sizeof mask, &mask) == -1) return false;
+    for (unsigned i = 0; i < task->held_count; i++) {
+        siginfo_t info = task->held[i];
+        if (mask & UINT64_C(1) << (info.si_signo - 1)) continue;
+        memmove(task->held + 1, task->held, i * sizeof *task->held);
+        task->held[0] = info;
+        return true;
+    }
+    return false;
+}
+
 static bool enter_call(struct task *task)
 {
     struct user_regs_struct *entry = &task->entry;
@@ -328,7 +362,7 @@ static bool enter_call(struct task *task)
     task->call = CALL_PLAIN;
     uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     memcpy(task->arguments, arguments, sizeof arguments);
-    if (task->held_count) {
+    if (choose_held(task)) {
         struct user_regs_struct cancelled = *entry;
         cancelled.orig_rax = (uint64_t)-1;
         task->call = CALL_CANCELLED;
@@ -346,6 +380,9 @@ static bool enter_call(struct task *task)
     } else if ((entry->orig_rax == SYS_splice || entry->orig_rax == SYS_tee) && stream_of(task, 1)) {
         /* Output that passes from a pipe through the kernel could never be shown in replay. splice(2) may refuse. */
         answer_call(task, &changed, -EINVAL);
+    } else if (entry->orig_rax == SYS_prctl && task->arguments[0] == PR_SET_DUMPABLE && task->arguments[1] == 0) {
+        /* It would shut us out of the task's memory. */
+        answer_call(task, &changed, 0);
     } else if (entry->orig_rax == SYS_prctl && (task->arguments[0] == PR_SET_TSC || task->arguments[0] == PR_GET_TSC)) {
         /* The counter stays with the recorder; the program is told what it would be told without. */
         int state = PR_TSC_ENABLE;
@@ -508,6 +545,10 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         return REQUEST_NONE;
     }
     follow_call(task, result);
+    if (result == -ERESTART_RESTARTBLOCK_ && task->entry.orig_rax != SYS_restart_syscall) {
+        task->restart_row = task->row;
+        memcpy(task->restart_arguments, task->arguments, sizeof task->arguments);
+    }
     enum request request = needs_policy(recorder, task, result);
     if (task->entry.orig_rax == SYS_clone3 && result > 0) add_clone_outputs(recorder, task);
     if (request == REQUEST_NONE) {
@@ -624,7 +665,7 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
     int status;
-    if (ptrace(PTRACE_SINGLESTEP, task->tid, 0, signal) == -1 || waitpid(task->tid, &status, __WALL) != task->tid) return;
+    if (ptrace(PTRACE_SINGLESTEP, task->tid, 0, signal) == -1 || !tracee_wait(task->tid, &status)) return;
     if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
         if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
         put_signal(recorder, task, info, place);
@@ -743,8 +784,9 @@ static void finish_exit(struct recorder *recorder)
     ptrace(PTRACE_CONT, tid, 0, 0);
     if (!leader || alone) {
         /* Its last writes to shared memory must be over before anybody else runs. */
-        int status;
-        while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
+        int status = 0;
+        while (tracee_wait(tid, &status) && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
+        if (!WIFSTOPPED(status) && tid == recorder->root) recorder->root_status = status;
     } else {
         /* A leader is reaped only after its last thread. */
         for (char state = tracee_state(tid); state && state != 'Z'; state = tracee_state(tid)) sched_yield();
@@ -805,9 +847,23 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
 
 /* Scheduling. */
 
+/* A thread that executes a program gets the id of its leader, which is gone (ptrace(2), "execve(2) under ptrace"). */
+static void take_over_leader(struct recorder *recorder, pid_t tid)
+{
+    unsigned long former = 0;
+    if (ptrace(PTRACE_GETEVENTMSG, tid, 0, &former) == -1 || (pid_t)former == tid) return;
+    struct task *leader = recorder_find(recorder, tid), *thread = recorder_find(recorder, (pid_t)former);
+    if (!thread) return;
+    if (leader) remove_task(recorder, leader);
+    thread->tid = tid;
+    thread->in_call = true;
+}
+
 /* Notes a stop of a task that is not the one waited for. */
 static void note_stop(struct recorder *recorder, pid_t tid, int status)
 {
+    if (!WIFSTOPPED(status) && tid == recorder->root) recorder->root_status = status;
+    if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC) take_over_leader(recorder, tid);
     struct task *task = recorder_find(recorder, tid);
     if (!task) {
         task = WIFSTOPPED(status) ? add_task(recorder, tid) : NULL;
@@ -843,6 +899,14 @@ static bool collect(struct recorder *recorder, int flags)
 
 static bool others_live(const struct recorder *recorder) { return recorder->tasks && recorder->tasks->next; }
 
+/* A task may be freed by any wait, so that it is looked for before it is looked at. */
+static bool is_running(const struct recorder *recorder, const struct task *task)
+{
+    for (const struct task *other = recorder->tasks; other; other = other->next)
+        if (other == task) return task->state == TASK_RUNNING;
+    return false;
+}
+
 /* Resumes the current task and waits for its next stop. It is left BLOCKED when it sleeps and others could run. */
 static enum request advance(struct recorder *recorder, struct task *task)
 {
@@ -853,20 +917,19 @@ static enum request advance(struct recorder *recorder, struct task *task)
     task->state = TASK_RUNNING;
     if (ptrace(PTRACE_SYSCALL, task->tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
     if (may_block && others_live(recorder)) {
-        for (unsigned i = 0; task->state == TASK_RUNNING && i < YIELDS; i++) {
+        for (unsigned i = 0; is_running(recorder, task) && i < YIELDS; i++) {
             sched_yield();
             while (collect(recorder, WNOHANG)) {}
-            if (!recorder_find(recorder, task->tid)) return REQUEST_NONE;
         }
-        if (task->state == TASK_RUNNING) {
+        if (is_running(recorder, task)) {
             char state = tracee_state(task->tid);
             if (state == 'S' || state == 'D') {
                 while (collect(recorder, WNOHANG)) {}
-                if (recorder_find(recorder, task->tid) == task && task->state == TASK_RUNNING) task->state = TASK_BLOCKED;
+                if (is_running(recorder, task)) task->state = TASK_BLOCKED;
             }
         }
     }
-    while (recorder_find(recorder, task->tid) == task && task->state == TASK_RUNNING) {
+    while (is_running(recorder, task)) {
         if (collect(recorder, 0)) continue;
         return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
     }
@@ -915,7 +978,11 @@ enum request recorder_run(struct recorder *recorder)
             errno = ENOMEM;
             return REQUEST_FAILED;
         }
-        if (!recorder->tasks) return REQUEST_DONE;
+        if (!recorder->tasks) {
+            int status;
+            if (waitpid(recorder->root, &status, __WALL) == recorder->root) recorder->root_status = status;
+            return REQUEST_DONE;
+        }
         if (flush_due(recorder)) return REQUEST_FLUSH;
         struct task *task = recorder->current;
         if (task && task->state == TASK_RUNNING) {
@@ -943,38 +1010,60 @@ enum request recorder_run(struct recorder *recorder)
     }
 }
 
+static void undo_patches(struct task *task)
+{
+    struct group *group = task->group;
+    for (size_t i = 0; i < group->patch_count; i++)
+        tracee_write(task->tid, group->patches[i].address, group->patches[i].original, group->patches[i].size);
+    group->patch_count = 0;
+}
+
+/* Brings a task to a stop; the signal that it stopped for, if any, or -1 when it is gone. */
+static int stop_task(struct task *task)
+{
+    if (task->state == TASK_BLOCKED || task->state == TASK_RUNNING) {
+        if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) == -1 || !tracee_wait(task->tid, &task->status)) return -1;
+    } else if (task->state == TASK_READY) {
+        return task->resume_signal;
+    }
+    if (!WIFSTOPPED(task->status)) return -1;
+    int signal = WSTOPSIG(task->status);
+    if (signal == (SIGTRAP | 0x80)) task->in_call = !task->in_call;
+    return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
+}
+
 static void let_go(struct recorder *recorder, struct task *task)
 {
     static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
-    bool dead = false;
-    if (task->state == TASK_BLOCKED || task->state == TASK_RUNNING) {
-        int status;
-        if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) == -1 || waitpid(task->tid, &status, __WALL) != task->tid || !WIFSTOPPED(status)) return;
-    }
+    int signal = stop_task(task);
+    if (signal < 0) return;
     struct user_regs_struct registers;
-    if (tracee_get_registers(task->tid, &registers)) return;
-    bool at_entry = task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0;
-    if (at_entry) {
-        /* Cancel the call, so that the injected one can run, and come back to it. */
+    bool dead = tracee_get_registers(task->tid, &registers) != 0;
+    if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
+        /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
         struct user_regs_struct cancelled = registers;
         cancelled.orig_rax = (uint64_t)-1;
-        int status;
-        if (tracee_set_registers(task->tid, &cancelled) || ptrace(PTRACE_SYSCALL, task->tid, 0, 0) == -1 || waitpid(task->tid, &status, __WALL) != task->tid) return;
+        tracee_set_registers(task->tid, &cancelled);
+        ptrace(PTRACE_SYSCALL, task->tid, 0, 0);
+        dead = !tracee_wait(task->tid, &task->status) || !WIFSTOPPED(task->status);
         registers.rax = registers.orig_rax;
         registers.orig_rax = (uint64_t)-1;
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;
-        tracee_set_registers(task->tid, &registers);
+        if (!dead) tracee_set_registers(task->tid, &registers);
     }
-    tracee_inject(task->tid, SYS_prctl, enable, &dead);
-    if (dead) return;
+    if (!dead && task->group) {
+        tracee_inject(task->tid, SYS_prctl, enable, &dead);
+        undo_patches(task);
+        for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->tid, task->held[i].si_signo);
+    }
     sched_setaffinity(task->tid, sizeof recorder->affinity, &recorder->affinity);
-    ptrace(PTRACE_DETACH, task->tid, 0, task->resume_signal);
-    for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->tid, task->held[i].si_signo);
+    /* Only from a signal's own stop does detaching deliver it as it was. */
+    ptrace(PTRACE_DETACH, task->tid, 0, signal);
 }
 
 void recorder_detach(struct recorder *recorder)
 {
-    for (struct task *task = recorder->tasks; task; task = task->next)
-        if (task->group) let_go(recorder, task);
+    while (collect(recorder, WNOHANG)) {}
+    for (struct task *task = recorder->tasks; task; task = task->next) let_go(recorder, task);
     while (recorder->tasks) remove_task(recorder, recorder->tasks);
 }

@@ -23,6 +23,7 @@ enum disposition { DISPOSITION_DEFAULT, DISPOSITION_IGNORE, DISPOSITION_HANDLER 
 struct patch {
     uint64_t address;
     uint8_t original[16];
+    size_t size;
 };
 
 /* What the tasks of one process share. */
@@ -57,6 +58,8 @@ struct task {
     const struct syscall_row *row;
     struct buffer inputs;
     size_t input_pairs;
+    const struct syscall_row *restart_row; /* the call that restart_syscall goes on with */
+    uint64_t restart_arguments[6];
     enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_ANSWERED, CALL_CANCELLED } call;
     siginfo_t held[MAX_HELD];
     unsigned held_count;
@@ -90,7 +93,9 @@ struct recorder {
     struct task *tasks, *current;
     struct task *subject; /* of the request */
     int64_t result;       /* of the subject's call */
-    int exit_status;      /* wait status of the subject, of the root at the end */
+    int exit_status;      /* wait status of the subject */
+    pid_t root;
+    int root_status;
     bool deferred, exiting;
     struct file_identity *watched; /* files that are mapped and might be written */
     size_t watched_count;

@@ -27,12 +27,15 @@
 #define PTRACE_OPTIONS                                                                                              \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
 
+/* Since Linux 6.13; not in older headers. */
+enum { MADV_GUARD_INSTALL_ = 102, MADV_GUARD_REMOVE_ = 103 };
+
 enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
 static void reap(pid_t tid)
 {
     int status;
-    while (waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status)) {}
+    while (tracee_wait(tid, &status) && WIFSTOPPED(status)) {}
 }
 
 /* A process is reaped last of all its traced threads, each of which is waited for by itself. */
@@ -135,9 +138,9 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
     if (!error && write(gate[1], "", 1) != 1) error = errno;
     close(gate[1]);
     /* Two stops: the new image, and the trap behind its seccomp filter. */
-    if (!error && (waitpid(pid, &status, __WALL) != pid || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
     if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
-    if (!error && (waitpid(pid, &status, __WALL) != pid || status >> 8 != SIGTRAP)) error = ENOEXEC;
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != SIGTRAP)) error = ENOEXEC;
     struct user_regs_struct registers = {0};
     if (!error && (tracee_get_registers(pid, &registers) || registers.rax != 0)) error = EPERM;
     if (!error && !add_actor(replayer, task, pid, pid, brk)) error = ENOMEM;
@@ -167,7 +170,7 @@ int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t
     if (tracee_set_registers(actor->real, &registers)) return -errno;
     /* A clone stops once more, for its event. */
     do {
-        if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return -ESRCH;
+        if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return -ESRCH;
     } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_CLONE);
     if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP || tracee_get_registers(actor->real, &registers)) {
         actor->stop = STOP_DEAD;
@@ -191,7 +194,7 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     int64_t real = replayer_inject(replayer, actor, SYS_clone, arguments);
     if (real < 0) return (int)real;
     int status;
-    if (waitpid((pid_t)real, &status, __WALL) != real || !WIFSTOPPED(status)) return -ESRCH;
+    if (!tracee_wait((pid_t)real, &status) || !WIFSTOPPED(status)) return -ESRCH;
     uint64_t *brk = kept & CLONE_VM ? actor->brk : malloc(sizeof *brk);
     if (!brk) return -ENOMEM;
     *brk = *actor->brk;
@@ -224,7 +227,7 @@ static void run_on(struct actor *actor)
     actor->signal = 0;
     actor->stop = STOP_DEAD;
     do {
-        if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || waitpid(actor->real, &status, __WALL) != actor->real) return;
+        if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
     } while (WIFSTOPPED(status) && is_from_outside(actor->real, status));
     if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
     actor->stop = WSTOPSIG(status) == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
@@ -339,6 +342,9 @@ static bool outputs_are_plain(const struct call *call)
     return true;
 }
 
+/* The gate is ours: no event may change it. */
+static bool touches_gate(uint64_t address, size_t size) { return address < GATE_PAGE + GATE_BYTES && address + size > GATE_PAGE; }
+
 static bool write_outputs(const struct actor *actor, struct cursor cursor)
 {
     size_t count = read_array(&cursor);
@@ -346,7 +352,7 @@ static bool write_outputs(const struct actor *actor, struct cursor cursor)
         size_t size;
         uint64_t address = read_unsigned(&cursor);
         const uint8_t *data = read_binary(&cursor, &size);
-        if (cursor.bad || !tracee_write(actor->real, address, data, size)) return false;
+        if (cursor.bad || touches_gate(address, size) || !tracee_write(actor->real, address, data, size)) return false;
     }
     return true;
 }
@@ -422,6 +428,9 @@ static int64_t advise(struct replayer *replayer, struct actor *actor, const uint
     switch (arguments[2]) {
     case MADV_FREE: advice[2] = MADV_DONTNEED; break;
     case MADV_DONTNEED:
+    case MADV_DONTNEED_LOCKED:
+    case MADV_GUARD_INSTALL_:
+    case MADV_GUARD_REMOVE_:
     case MADV_REMOVE:
     case MADV_DONTFORK:
     case MADV_DOFORK:
@@ -511,7 +520,9 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     if (!outputs_are_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
     const struct syscall_row *row = row_of(call.number, call.arguments);
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
-    if (executes && call.result >= 0 && !execute(replayer, actor, &call))
+    /* mprotect and madvise that meet a hole fail with what lies before it done. */
+    bool partly = call.result == -ENOMEM && (call.number == SYS_mprotect || call.number == SYS_madvise);
+    if (executes && (call.result >= 0 || partly) && !execute(replayer, actor, &call))
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
     /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
     if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
@@ -534,7 +545,7 @@ static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, 
     if (place == PLACE_FAULT && (actor->stop != STOP_FAULT || actor->signal != signal))
         return diverge(replayer, "signal %d of the program's own making did not come in the replay", signal);
     if (place == PLACE_AT_ENTRY && actor->stop != STOP_CALL) return diverge(replayer, "signal %d came at a system call that the replay does not make", signal);
-    if (!tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
+    if (touches_gate(stack, frame_size) || !tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
     if (!set_state(actor, registers, size, xstate, xstate_size)) return damaged(replayer);
     return OUTCOME_POSITION;
 }

@@ -104,19 +104,25 @@ bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
     return done == size;
 }
 
-static bool step_to_syscall_stop(pid_t tid)
+bool tracee_wait(pid_t tid, int *status)
 {
-    for (;;) {
-        if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1) return false;
-        int status;
-        if (waitpid(tid, &status, __WALL) != tid || !WIFSTOPPED(status)) return false;
-        if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return true;
-        /* A signal that arrives meanwhile would be lost by resuming without it; ask for it again. */
-        if (status >> 16 == 0) kill(tid, WSTOPSIG(status));
-    }
+    pid_t waited;
+    do waited = waitpid(tid, status, __WALL);
+    while (waited == -1 && errno == EINTR);
+    return waited == tid;
 }
 
-int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
+static bool step_to_syscall_stop(pid_t tid)
+{
+    int status;
+    do {
+        if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1) return false;
+        if (!tracee_wait(tid, &status) || !WIFSTOPPED(status)) return false;
+    } while (WSTOPSIG(status) != (SIGTRAP | 0x80));
+    return true;
+}
+
+static int64_t inject_unmasked(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
 {
     struct user_regs_struct saved, registers;
     *dead = true;
@@ -145,6 +151,17 @@ int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], b
     saved.orig_rax = (uint64_t)-1;
     if (tracee_set_registers(tid, &saved)) return -ESRCH;
     *dead = false;
+    return result;
+}
+
+/* With all signals blocked: one that came in between would be taken for the end of the call. */
+int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
+{
+    uint64_t mask, all = ~UINT64_C(0);
+    *dead = true;
+    if (ptrace(PTRACE_GETSIGMASK, tid, sizeof mask, &mask) == -1 || ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all) == -1) return -ESRCH;
+    int64_t result = inject_unmasked(tid, number, arguments, dead);
+    ptrace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask);
     return result;
 }
 

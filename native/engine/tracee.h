@@ -31,6 +31,9 @@ bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to
 /* Writes past page protections; false if not all of it could be written. */
 bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size);
 
+/* waitpid for one task, through interruptions; false when it is not ours. */
+bool tracee_wait(pid_t tid, int *status);
+
 /* Makes the stopped task run one system call where it stands, over bytes and registers that are put back.
    A call that a stop had interrupted is restarted as the kernel would. Returns its result; *dead tells that the task
    ended on the way. */

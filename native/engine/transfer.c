@@ -66,6 +66,13 @@ void narrow_arguments(const struct syscall_row *row, uint64_t arguments[6])
         if (row->narrow & 1u << i) arguments[i] &= 0xffffffff;
 }
 
+/* A product that overflows is a size which no call accepts. */
+static uint64_t product(uint64_t count, uint64_t unit)
+{
+    uint64_t size;
+    return __builtin_mul_overflow(count, unit, &size) || size > UINT32_MAX ? 0 : size;
+}
+
 /* Adds up to `limit` bytes spread over an iovec array. */
 static void add_vectors(pid_t pid, uint64_t array, uint64_t count, uint64_t limit, struct ranges *ranges)
 {
@@ -124,8 +131,8 @@ static void add_transfer(pid_t pid, const struct transfer *transfer, const uint6
     uint64_t bytes = result > 0 ? (uint64_t)result : 0;
     switch (transfer->kind) {
     case KIND_FIXED: add(ranges, address, transfer->unit); break;
-    case KIND_RESULT: add(ranges, address, bytes * transfer->unit); break;
-    case KIND_ARGUMENT: add(ranges, address, arguments[transfer->count] * transfer->unit); break;
+    case KIND_RESULT: add(ranges, address, product(bytes, transfer->unit)); break;
+    case KIND_ARGUMENT: add(ranges, address, product(arguments[transfer->count], transfer->unit)); break;
     case KIND_POINTEE: {
         uint64_t size = pointee(pid, arguments[transfer->count], 4) * transfer->unit;
         add(ranges, address, size < 65536 ? size : 65536);
@@ -146,11 +153,11 @@ static void add_transfer(pid_t pid, const struct transfer *transfer, const uint6
     }
     case KIND_RESULT_UP_TO: {
         uint64_t room = arguments[transfer->count];
-        add(ranges, address, (bytes < room ? bytes : room) * transfer->unit);
+        add(ranges, address, product(bytes < room ? bytes : room, transfer->unit));
         break;
     }
-    case KIND_MSGBUF: add(ranges, address, 8 + (written ? bytes : arguments[transfer->count])); break;
-    case KIND_PAGES: add(ranges, address, (arguments[transfer->count] + PAGE_BYTES - 1) / PAGE_BYTES * transfer->unit); break;
+    case KIND_MSGBUF: add(ranges, address, 8 + (written ? bytes : product(arguments[transfer->count], 1))); break;
+    case KIND_PAGES: add(ranges, address, product(arguments[transfer->count] / PAGE_BYTES + 1, transfer->unit)); break;
     case KIND_INDIRECT: add(ranges, pointee(pid, address ? address + transfer->count : 0, 8), transfer->unit); break;
     case KIND_IOCTL: add(ranges, address, ioctl_size(arguments[1], written)); break;
     case KIND_CONSERVATIVE: add(ranges, address, transfer->unit < CONSERVATIVE_LIMIT ? transfer->unit : CONSERVATIVE_LIMIT); break;

@@ -6,6 +6,10 @@
 uint8_t *buffer_extend(struct buffer *buffer, size_t size)
 {
     if (buffer->failed) return NULL;
+    if (size > SIZE_MAX / 4) {
+        buffer->failed = true;
+        return NULL;
+    }
     if (size > buffer->capacity - buffer->size) {
         size_t capacity = buffer->capacity ? buffer->capacity : 4096;
         while (capacity - buffer->size < size) capacity *= 2;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from typing import Any
 
@@ -29,6 +30,8 @@ def command(trace: str | None, to: str | None, as_json: bool) -> None:
     """
     from ..replayer.session import ReplaySession
 
+    # The engine waits for replayed code without looking at signals; it ends with us.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with TraceReader(home.find(trace)) as reader:
         if to is None:
             sys.stdout.flush()
