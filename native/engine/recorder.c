@@ -763,15 +763,15 @@ static void start(struct recorder *recorder, struct task *task)
     wire_binary(&recorder->events, &registers, sizeof registers);
 }
 
-static void finish_exit(struct recorder *recorder)
+static void put_exit(struct recorder *recorder, const struct task *task, int status)
 {
-    struct task *task = recorder->subject;
+    /* The kernel clears the word only while others use the memory (mm_release). */
     bool shared = task->group->tasks > 1 && task->clear_child_tid;
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
     recorder_begin_event(recorder, EVENT_EXIT, task->tid, 3);
     struct buffer *events = &recorder->events;
-    wire_unsigned(events, (uint64_t)recorder->exit_status);
+    wire_unsigned(events, (uint64_t)status);
     wire_unsigned(events, arrived);
     wire_array(events, shared ? 2 : 0);
     if (shared) {
@@ -779,6 +779,19 @@ static void finish_exit(struct recorder *recorder)
         wire_unsigned(events, task->clear_child_tid);
         wire_binary(events, zero, sizeof zero);
     }
+}
+
+/* A task that SIGKILL hits at a stop ends without the stop for its end (ptrace_stop, kernel/signal.c). */
+static void vanish(struct recorder *recorder, struct task *task, int status)
+{
+    if (task->group && task->started) put_exit(recorder, task, status);
+    remove_task(recorder, task);
+}
+
+static void finish_exit(struct recorder *recorder)
+{
+    struct task *task = recorder->subject;
+    put_exit(recorder, task, recorder->exit_status);
     pid_t tid = task->tid;
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
     ptrace(PTRACE_CONT, tid, 0, 0);
@@ -788,8 +801,8 @@ static void finish_exit(struct recorder *recorder)
         while (tracee_wait(tid, &status) && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
         if (!WIFSTOPPED(status) && tid == recorder->root) recorder->root_status = status;
     } else {
-        /* A leader is reaped only after its last thread. */
-        for (char state = tracee_state(tid); state && state != 'Z'; state = tracee_state(tid)) sched_yield();
+        /* A leader is reaped only after its last thread; or a thread that executes a program takes its id over. */
+        for (char state = tracee_state(tid); state && state != 'Z' && state != 't'; state = tracee_state(tid)) sched_yield();
     }
     remove_task(recorder, task);
 }
@@ -813,7 +826,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
 {
     task->state = TASK_READY;
     if (!WIFSTOPPED(status)) {
-        remove_task(recorder, task);
+        vanish(recorder, task, status);
         return REQUEST_NONE;
     }
     int event = status >> 16;
@@ -870,7 +883,7 @@ static void note_stop(struct recorder *recorder, pid_t tid, int status)
         if (!task) return;
     }
     if (!WIFSTOPPED(status)) {
-        remove_task(recorder, task);
+        vanish(recorder, task, status);
         return;
     }
     task->state = TASK_PENDING;
