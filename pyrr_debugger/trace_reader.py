@@ -99,9 +99,15 @@ class TraceReader:
 
     @property
     def end(self) -> EndEvent | None:
-        """The last event of a complete trace; None where the recording was cut."""
-        last = self.events_of(len(self.chunks) - 1)[-1]
-        return last if isinstance(last, EndEvent) and not self._tail else None
+        """The last event of a complete trace, which is a chunk of its own; None where the recording was cut."""
+        last = self.chunks[-1]
+        if last.count != 1 or self._tail:
+            return None
+        try:
+            event = decode(last.first, 0, msgpack.unpackb(self.data_of(len(self.chunks) - 1), strict_map_key=False))
+        except (ValueError, msgpack.UnpackException) as error:
+            raise TraceError(f"{self.path}: the chunk of event {last.first} is damaged ({error})") from None
+        return event if isinstance(event, EndEvent) else None
 
     def check(self) -> None:
         """Compares every chunk with its checksum, so that nothing damaged is ever replayed."""

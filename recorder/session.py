@@ -140,6 +140,7 @@ class RecordingSession:
                 return f"the kernel refused to trace on ({error.strerror})"
             if kind == "done":
                 self._status = cast(int, detail[0])
+                self._flush()  # the end is a chunk of its own: whether a trace is whole is seen without reading it
                 self._emit(EventKind.END, 0, self._status)
                 self._flush()
                 return None

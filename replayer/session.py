@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 
+import msgpack
+
 from .. import _engine, checksum, cpu, registers, snapshot
 from ..errors import PyrrError, TraceError
 from ..events import (
@@ -21,6 +23,7 @@ from ..events import (
     SpawnEvent,
     StartEvent,
     SyscallEvent,
+    decode,
 )
 from ..trace_format import EventKind, FilePiece
 from ..trace_reader import TraceReader
@@ -168,7 +171,15 @@ class ReplaySession:
             elif outcome == "divergence":
                 raise self._divergence(reason)
             else:
-                self._policy(self.trace.event(self.position))
+                self._policy(self._current())
+
+    def _current(self) -> Event:
+        """The next event, decoded alone: its whole chunk would take longer than it takes to replay."""
+        try:
+            wire = msgpack.unpackb(self._engine.event(), strict_map_key=False)
+        except (OSError, ValueError, msgpack.UnpackException) as error:
+            raise TraceError(f"{self.trace.path}: event {self.position} is damaged ({error})") from None
+        return decode(self.position, 0, wire)
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]

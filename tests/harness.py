@@ -344,9 +344,7 @@ def record_words(trace: Path, *command: str | os.PathLike[str], quiet: bool = Tr
     return [str(PYRR), "record", "-o", str(trace), *options, "--", *(os.fspath(word) for word in command)]
 
 
-def record(
-    trace: Path, *command: str | os.PathLike[str], around: Surroundings = DEFAULT, quiet: bool = True
-) -> Result:
+def record(trace: Path, *command: str | os.PathLike[str], around: Surroundings = DEFAULT, quiet: bool = True) -> Result:
     result = run(record_words(trace, *command, quiet=quiet), around)
     assert trace.is_dir(), f"no trace\n{result}"
     return result

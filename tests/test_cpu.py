@@ -186,9 +186,7 @@ def test_malformed_wire(change):
 
 trees = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text() | st.binary(),
-    lambda inner: (
-        st.lists(inner) | st.dictionaries(st.sampled_from(["vendor", "xcr0", "leaves", "0x1.0"]), inner)
-    ),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["vendor", "xcr0", "leaves", "0x1.0"]), inner),
 )
 
 

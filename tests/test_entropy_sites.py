@@ -44,9 +44,7 @@ def assemble(tmp_path_factory):
     path = tmp_path_factory.mktemp("entropy") / "sample"
 
     def run(text):
-        subprocess.run(
-            ["gcc", "-c", "-x", "assembler", "-o", path, "-"], input=text.encode(), check=True, timeout=60
-        )
+        subprocess.run(["gcc", "-c", "-x", "assembler", "-o", path, "-"], input=text.encode(), check=True, timeout=60)
         subprocess.run(["objcopy", "-O", "binary", "--only-section=.text", path], check=True, timeout=60)
         return path.read_bytes()
 
@@ -66,9 +64,7 @@ def segments(elf):
 @pytest.mark.parametrize("name", ["rdrand", "rdseed"])
 def test_every_register_and_width(assemble, name):
     cases = [(register, width) for width in (16, 32, 64) for register in range(16)]
-    code = assemble(
-        "".join(f"{FILLER} {name} %{NAMES[width][register]}\n jnc .\n" for register, width in cases)
-    )
+    code = assemble("".join(f"{FILLER} {name} %{NAMES[width][register]}\n jnc .\n" for register, width in cases))
     sites = random_sites(code, 0x400000)
     assert [(site.register, site.width) for site in sites] == cases
     assert {site.seed for site in sites} == {name == "rdseed"}
@@ -154,9 +150,7 @@ def installed(*names):
 @pytest.mark.skipif(not shutil.which("objdump"), reason="needs binutils")
 @pytest.mark.parametrize(
     "path",
-    installed(
-        "libcrypto", "libstdc++", "libgcrypt", "libsodium", "libc", "libm", "libgssapi_krb5", "libxml2"
-    ),
+    installed("libcrypto", "libstdc++", "libgcrypt", "libsodium", "libc", "libm", "libgssapi_krb5", "libxml2"),
     ids=os.path.basename,
 )
 def test_real_libraries_have_the_sites_of_objdump(path):

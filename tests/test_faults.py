@@ -38,9 +38,7 @@ def assert_one_message(result: Result) -> None:
 
 
 @pytest.mark.timeout(3600)
-def test_killed_recorder_leaves_a_trace(
-    one_interpreter: Interpreter, around: Surroundings, tmp_path: Path
-) -> None:
+def test_killed_recorder_leaves_a_trace(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
     """SIGKILL at random moments: the program dies too, and the trace replays up to its last whole chunk."""
     choice = chance()
     replayed_bytes = []

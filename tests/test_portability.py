@@ -111,9 +111,7 @@ def test_replay_without_address_randomization(recorded: Result, trace: Path) -> 
     assert_replays(trace, recorded, Surroundings(prefix=["setarch", "x86_64", "-R"]))
 
 
-def test_record_without_address_randomization(
-    one_interpreter: Interpreter, around: Surroundings, trace: Path
-) -> None:
+def test_record_without_address_randomization(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """Recorded without it, replayed with it."""
     if shutil.which("setarch") is None:
         pytest.skip("no setarch")
@@ -236,9 +234,7 @@ def test_filter_denies_what_it_should(around: Surroundings) -> None:
 @pytest.mark.parametrize(
     "name", ["denied_syscalls", "entropy", "memory_management", "subprocess_output", "threads_queue"]
 )
-def test_record_in_a_container(
-    name: str, interpreter: Interpreter, around: Surroundings, trace: Path
-) -> None:
+def test_record_in_a_container(name: str, interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """Under Docker's default filter: recorded and replayed in the container, and replayed out of it."""
     filtered = replace(around, prefix=FILTERED)
     bare = harness.run([interpreter.path, victim(name)], filtered)
@@ -263,9 +259,7 @@ def test_denied_calls_on_the_host(interpreter: Interpreter, around: Surroundings
     assert_replays(trace, recorded, Surroundings(prefix=FILTERED))
 
 
-def test_trace_is_private_to_its_owner(
-    recorded: Result, nobody: Surroundings, trace: Path, public: Path
-) -> None:
+def test_trace_is_private_to_its_owner(recorded: Result, nobody: Surroundings, trace: Path, public: Path) -> None:
     """Another user cannot read a trace: one message, exit status 2."""
     copy = public / "copy"
     shutil.copytree(trace, copy, symlinks=True)

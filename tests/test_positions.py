@@ -60,9 +60,7 @@ def _record(interpreter: Interpreter, directory: Path) -> Storm:
 
 
 @pytest.fixture
-def storm(
-    interpreter: Interpreter, storms: dict[str, Storm], tmp_path_factory: pytest.TempPathFactory
-) -> Storm:
+def storm(interpreter: Interpreter, storms: dict[str, Storm], tmp_path_factory: pytest.TempPathFactory) -> Storm:
     """A storm recorded with this interpreter, once in a session."""
     if interpreter.name not in storms:
         storms[interpreter.name] = _record(interpreter, tmp_path_factory.mktemp("storm"))

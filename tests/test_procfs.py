@@ -18,9 +18,7 @@ def line(span, perms, offset, device, inode, name=b""):
 
 
 def test_fields_of_a_file_mapping():
-    text = line(
-        b"7f00aa000000-7f00aa005000", b"r-xp", b"00003000", b"fe:00", b"2164163", b"/usr/lib/libc.so.6"
-    )
+    text = line(b"7f00aa000000-7f00aa005000", b"r-xp", b"00003000", b"fe:00", b"2164163", b"/usr/lib/libc.so.6")
     assert procfs.parse_maps(text) == [
         Mapping(
             start=0x7F00AA000000,
@@ -76,9 +74,7 @@ def test_last_line_of_the_address_space():
     assert (mapping.end, mapping.name) == (0xFFFFFFFFFF601000, "[vsyscall]")
 
 
-@pytest.mark.parametrize(
-    "text", [b"junk", b"1000 r--p 0 00:00 0 \n", b"1-2 r 0 00:00 0 \n", b"x-y r--p 0 00:00 0 \n"]
-)
+@pytest.mark.parametrize("text", [b"junk", b"1000 r--p 0 00:00 0 \n", b"1-2 r 0 00:00 0 \n", b"x-y r--p 0 00:00 0 \n"])
 def test_other_text_is_refused(text):
     with pytest.raises(ValueError, match=r"maps|invalid literal"):
         procfs.parse_maps(text)

@@ -124,9 +124,7 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def running(
-    *command: str | Path, preexec: Callable[[], Any] = die_with_parent
-) -> Iterator[subprocess.Popen[bytes]]:
+def running(*command: str | Path, preexec: Callable[[], Any] = die_with_parent) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [str(part) for part in command],
         stdin=subprocess.PIPE,
@@ -168,9 +166,7 @@ def next_line(process: subprocess.Popen[bytes]) -> str:
 def wait_for_read(pid: int) -> None:
     """Wait until some thread of a process is blocked reading its standard input."""
     wait_until(
-        lambda: any(
-            task.read_text().startswith("0 0x0 ") for task in Path(f"/proc/{pid}/task").glob("*/syscall")
-        )
+        lambda: any(task.read_text().startswith("0 0x0 ") for task in Path(f"/proc/{pid}/task").glob("*/syscall"))
     )
 
 
@@ -193,9 +189,7 @@ def test_stacks_are_what_python_says_they_are(python: Path, tmp_path: Path) -> N
             threads = find(stop["pid"]).threads()
 
             expected = {int(ident): frames for ident, frames in stop["threads"].items()}
-            assert {thread.native_thread: as_lists(thread.frames) for thread in threads} == expected, stop[
-                "case"
-            ]
+            assert {thread.native_thread: as_lists(thread.frames) for thread in threads} == expected, stop["case"]
             native = {int(ident): native for ident, native in stop["native"].items()}
             if minor >= 11:
                 assert {thread.native_thread: thread.tid for thread in threads} == native, stop["case"]
@@ -237,9 +231,7 @@ def check_against_source(thread: PythonThread, source: list[str]) -> None:
         else:
             name, last_line = known[frame.first_line]
             assert name == frame.function.split(".")[-1]
-            if (
-                frame is not frames[0] or frame.line != linetable.NO_LINE
-            ):  # an instruction such as POP_TOP in 3.12
+            if frame is not frames[0] or frame.line != linetable.NO_LINE:  # an instruction such as POP_TOP in 3.12
                 assert frame.first_line <= frame.line <= last_line, frame
 
 
@@ -258,9 +250,7 @@ def test_stacks_at_any_instruction(python: Path) -> None:
         for _ in range(200):
             time.sleep(dice.random() / 500)
             victim.send_signal(signal.SIGSTOP)
-            wait_until(
-                lambda: Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-            )
+            wait_until(lambda: Path(f"/proc/{victim.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
             interpreter = interpreter or find(victim.pid)
             threads = interpreter.threads()
             with_gil += [thread.holds_gil for thread in threads].count(True)
@@ -318,9 +308,7 @@ f(60_000)
 
 @each_interpreter()
 def test_gil_is_held_by_the_thread_that_runs(python: Path) -> None:
-    program = (
-        "import threading; threading.Thread(target=input).start()\nprint(0, flush=True)\nwhile True: pass"
-    )
+    program = "import threading; threading.Thread(target=input).start()\nprint(0, flush=True)\nwhile True: pass"
     with running(python, "-c", program) as victim:
         next_line(victim)
         wait_for_read(victim.pid)
@@ -356,9 +344,7 @@ run(interpreters.create())
     with running(python, "-c", program) as victim:
         assert next_line(victim) == "ready\n"
         wait_for_read(victim.pid)
-        stacks = [
-            [(frame.function, frame.line) for frame in thread.frames] for thread in find(victim.pid).threads()
-        ]
+        stacks = [[(frame.function, frame.line) for frame in thread.frames] for thread in find(victim.pid).threads()]
     assert [("run", 7), ("<module>", 14)] in stacks
     assert any(stack[:2] == [("within", 5), ("<module>", 6)] for stack in stacks)
 
@@ -543,13 +529,11 @@ def offset_expressions(minor: int) -> dict[str, str]:
         "thread_next": "PyThreadState, next",
         "thread_pthread": "PyThreadState, thread_id",
         "thread_tid": "" if old else "PyThreadState, native_thread_id",
-        "thread_frame": "PyThreadState, "
-        + ("frame" if old else "cframe" if minor <= 12 else "current_frame"),
+        "thread_frame": "PyThreadState, " + ("frame" if old else "cframe" if minor <= 12 else "current_frame"),
         "cframe_frame": "_PyCFrame, current_frame" if minor in (11, 12) else "",
         "frame_back": f"{frame}, " + ("f_back" if old else "previous"),
         "frame_code": f"{frame}, " + ("f_code" if minor <= 12 else "f_executable"),
-        "frame_instruction": f"{frame}, "
-        + ("f_lasti" if old else "prev_instr" if minor <= 12 else "instr_ptr"),
+        "frame_instruction": f"{frame}, " + ("f_lasti" if old else "prev_instr" if minor <= 12 else "instr_ptr"),
         "frame_owner": "" if old else f"{frame}, owner",
         "code_file": "PyCodeObject, co_filename",
         "code_name": "PyCodeObject, " + ("co_name" if old else "co_qualname"),
@@ -578,17 +562,12 @@ def compiled_layout(minor: int, include: Path, directory: Path) -> Layout:
     lines.append("int main(void) {")
     lines += [f'printf("{name} %zu\\n", (size_t){expression});' for name, expression in expressions.items()]
     lines.append("}")
-    compile_c(
-        "\n".join(lines), directory / "offsets", "-DPy_BUILD_CORE", f"-I{include}", f"-I{include}/internal"
-    )
-    output = subprocess.run(
-        [directory / "offsets"], stdout=subprocess.PIPE, check=True, timeout=PATIENCE, text=True
-    )
+    compile_c("\n".join(lines), directory / "offsets", "-DPy_BUILD_CORE", f"-I{include}", f"-I{include}/internal")
+    output = subprocess.run([directory / "offsets"], stdout=subprocess.PIPE, check=True, timeout=PATIENCE, text=True)
     found = dict(line.split() for line in output.stdout.splitlines())
     lines_of = Lines.LNOTAB if minor <= 9 else Lines.RANGES if minor == 10 else Lines.LOCATIONS
     offsets: dict[str, Any] = {
-        field.name: int(found[field.name]) if field.name in found else None
-        for field in dataclasses.fields(Layout)
+        field.name: int(found[field.name]) if field.name in found else None for field in dataclasses.fields(Layout)
     }
     return Layout(**offsets | {"lines": lines_of})
 
@@ -669,9 +648,7 @@ LINE_FUNCTIONS = [linetable.line_in_lnotab, linetable.line_in_line_ranges, linet
 
 
 @given(st.sampled_from(LINE_FUNCTIONS), st.binary(max_size=300), st.integers(), st.integers())
-def test_any_line_table(
-    function: Callable[[bytes, int, int], int], table: bytes, line: int, offset: int
-) -> None:
+def test_any_line_table(function: Callable[[bytes, int, int], int], table: bytes, line: int, offset: int) -> None:
     assert isinstance(function(table, line, offset), int)
     if offset < 0:
         assert function(table, line, offset) == line
@@ -705,9 +682,7 @@ class Heap:
     def string(self, text: str) -> int:
         """A str as 3.12 and later have it: 40 bytes, then 16 more unless it is ASCII, then the characters."""
         widest = max(map(ord, text), default=0)
-        kind, encoding = (
-            (1, "latin-1") if widest < 256 else (2, "utf-16-le") if widest < 65536 else (4, "utf-32-le")
-        )
+        kind, encoding = (1, "latin-1") if widest < 256 else (2, "utf-16-le") if widest < 65536 else (4, "utf-32-le")
         data = text.encode(encoding)
         is_ascii = widest < 128
         start = 40 if is_ascii else 56

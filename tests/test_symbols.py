@@ -54,9 +54,7 @@ def build(tmp_path_factory):
 
     def compile(text, *flags, language="c"):
         path = directory / f"program{next(count)}"
-        subprocess.run(
-            ["gcc", "-x", language, "-o", path, "-", *flags], input=text.encode(), check=True, timeout=60
-        )
+        subprocess.run(["gcc", "-x", language, "-o", path, "-", *flags], input=text.encode(), check=True, timeout=60)
         return path
 
     return compile

@@ -242,9 +242,7 @@ def test_replay_classes_of_calls_that_are_more_than_their_result() -> None:
     for call in TABLE.values():
         classes[call.replay].add(call.name)
     assert classes[Replay.EXECUTE] == {"mmap", "mprotect", "pkey_mprotect", "munmap", "mremap", "madvise"}
-    assert {"clone", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"} <= classes[
-        Replay.SPECIAL
-    ]
+    assert {"clone", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"} <= classes[Replay.SPECIAL]
     assert {"rt_sigreturn", "brk", "shmat", "shmdt", "arch_prctl"} <= classes[Replay.SPECIAL]
     assert {"rseq", "io_setup", "io_submit", "io_uring_setup", "io_uring_enter"} <= classes[Replay.REFUSE]
 
@@ -283,9 +281,7 @@ def test_structure_sizes(tmp_path: Path) -> None:
 
 
 def test_every_structure_is_checked_or_too_new() -> None:
-    numbers_and_bytes = {
-        name for name, size in SIZES.items() if size in (1, 2, 4, 8) and name not in DECLARATIONS
-    }
+    numbers_and_bytes = {name for name, size in SIZES.items() if size in (1, 2, 4, 8) and name not in DECLARATIONS}
     unchecked = SIZES.keys() - DECLARATIONS.keys() - numbers_and_bytes
     aliases = {"iovec_array", "perf_event_attr"}
     gone = {"termiox"}
@@ -401,9 +397,7 @@ def test_fcntl_commands(tmp_path: Path) -> None:
 def test_prctl_options(tmp_path: Path) -> None:
     text = (INCLUDE / "linux/prctl.h").read_text()
     # The operations stand at the beginning of their line, their values are indented.
-    names = sorted(
-        set(re.findall(r"^#define (PR_(?!SET_MM_|MCE_KILL_[A-FH-Z]|CAP_AMBIENT_)\w+)", text, re.MULTILINE))
-    )
+    names = sorted(set(re.findall(r"^#define (PR_(?!SET_MM_|MCE_KILL_[A-FH-Z]|CAP_AMBIENT_)\w+)", text, re.MULTILINE)))
     values_of_options = (
         r"PR_(UNALIGN|FPEMU|FP_EXC|TIMING|ENDIAN|TSC|MCE_KILL_(CLEAR|SET|LATE|EARLY|DEFAULT)|SVE_VL|SME_VL|SPEC|PAC_AP"
         r"|MTE|TAGGED|SYS_DISPATCH|SCHED_CORE_|FP_MODE|SVE_SET_VL_ONEXEC|SME_SET_VL_ONEXEC|SET_VMA_ANON|SET_PTRACER_ANY)"
@@ -433,9 +427,7 @@ def test_ptrace_requests(tmp_path: Path) -> None:
 
 
 def test_madvise_advice(tmp_path: Path) -> None:
-    values = constants(
-        "asm-generic/mman-common.h", defined("asm-generic/mman-common.h", r"MADV_\w+"), tmp_path
-    )
+    values = constants("asm-generic/mman-common.h", defined("asm-generic/mman-common.h", r"MADV_\w+"), tmp_path)
     assert len(values) >= 20
     assert without_row(values, TABLE[28].commands) == {}
 
@@ -597,8 +589,7 @@ def test_generated_header_compiles_and_finds_rows(tmp_path: Path) -> None:
     output = subprocess.run([tmp_path / "test"], capture_output=True, text=True, check=True).stdout
     classes = list(Replay)
     assert [line.split() for line in output.splitlines()] == [
-        [str(call.number), call.name, str(len(call.args)), str(classes.index(call.replay))]
-        for call in TABLE.values()
+        [str(call.number), call.name, str(len(call.args)), str(classes.index(call.replay))] for call in TABLE.values()
     ]
 
 
@@ -733,13 +724,11 @@ CALLS = [
     (event("nanosleep", (A, B), 0, ((A, TIME),)), "nanosleep({tv_sec=1, tv_nsec=500}, 0x2000) = 0"),
     (
         event("nanosleep", (A, B), -516, ((A, TIME),), ((B, struct.pack("<qq", 0, 7)),)),
-        "nanosleep({tv_sec=1, tv_nsec=500}, {tv_sec=0, tv_nsec=7})"
-        " = ? ERESTART_RESTARTBLOCK (To be restarted)",
+        "nanosleep({tv_sec=1, tv_nsec=500}, {tv_sec=0, tv_nsec=7}) = ? ERESTART_RESTARTBLOCK (To be restarted)",
     ),
     (
         event("rt_sigaction", (2, A, 0, 8), 0, ((A, struct.pack("<QQQQ", 0x5000, 0x4000000, 0x6000, 0)),)),
-        "rt_sigaction(SIGINT, {sa_handler=0x5000, sa_mask=[], sa_flags=SA_RESTORER, sa_restorer=0x6000},"
-        " NULL, 8) = 0",
+        "rt_sigaction(SIGINT, {sa_handler=0x5000, sa_mask=[], sa_flags=SA_RESTORER, sa_restorer=0x6000}, NULL, 8) = 0",
     ),
     (
         event("rt_sigprocmask", (0, A, B, 8), 0, ((A, struct.pack("<Q", 0x4002)),), ((B, bytes(8)),)),
@@ -768,8 +757,7 @@ CALLS = [
             ((B, struct.pack("<I", 128)),),
             ((A, LOCALHOST), (B, struct.pack("<I", 16))),
         ),
-        'accept4(4, {sa_family=AF_INET, sin_port=htons(8080), sin_addr=inet_addr("127.0.0.1")},'
-        " [128] => [16], 0) = 5",
+        'accept4(4, {sa_family=AF_INET, sin_port=htons(8080), sin_addr=inet_addr("127.0.0.1")}, [128] => [16], 0) = 5',
     ),
     (
         event(
@@ -874,9 +862,7 @@ CALLS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("call", "line"), CALLS, ids=lambda value: value[:24] if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize(("call", "line"), CALLS, ids=lambda value: value[:24] if isinstance(value, str) else "")
 def test_format(call: SyscallEvent, line: str) -> None:
     assert format_call(call) == line
 

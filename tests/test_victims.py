@@ -92,9 +92,7 @@ def surroundings_of(name: str, around: Surroundings) -> Surroundings:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_victim_runs_bare(
-    name: str, interpreter: Interpreter, prepare: Prepare, around: Surroundings
-) -> None:
+def test_victim_runs_bare(name: str, interpreter: Interpreter, prepare: Prepare, around: Surroundings) -> None:
     """The victims themselves are sound: same end and same certain lines twice, but no two outputs equal."""
     around = surroundings_of(name, around)
     command = prepare(name, interpreter)
@@ -167,9 +165,7 @@ def test_empty_standard_input(one_interpreter: Interpreter, around: Surroundings
     harness.assert_same_output(recorded, harness.replay(trace))
 
 
-def test_record_says_where_the_trace_is(
-    one_interpreter: Interpreter, around: Surroundings, trace: Path
-) -> None:
+def test_record_says_where_the_trace_is(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """Without -q the program's stderr is followed by one line: the trace, its events, its size."""
     command = [str(one_interpreter.path), "-c", "import sys; print('out'); print('err', file=sys.stderr)"]
     recorded = harness.record(trace, *command, around=around, quiet=False)

@@ -456,6 +456,15 @@ static PyObject *Replayer_run(PyObject *self, PyObject *args)
     }
 }
 
+static PyObject *Replayer_event(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct cursor start = ((Replayer *)self)->state.cursor, end = start;
+    read_skip(&end);
+    if (end.bad) return os_error(EBADMSG);
+    return bytes_of(start.at, (size_t)(end.at - start.at));
+}
+
 static PyObject *Replayer_advance(PyObject *self, PyObject *args)
 {
     int due;
@@ -519,6 +528,7 @@ static PyMethodDef Replayer_methods[] = {
     {"inject", Replayer_inject, METH_VARARGS, "inject(task, number, *arguments) -> result: a call through the gate."},
     {"load", Replayer_load, METH_VARARGS, "load(first, count, data): the next chunk of events."},
     {"run", Replayer_run, METH_VARARGS, "run(until) -> (outcome, reason)."},
+    {"event", Replayer_event, METH_NOARGS, "event() -> bytes: the next event, encoded."},
     {"advance", Replayer_advance, METH_VARARGS, "advance(due): policy has consumed the event; `due` runs on."},
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
     {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
