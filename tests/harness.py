@@ -49,7 +49,8 @@ class Interpreter:
 
 
 def interpreters() -> list[Interpreter]:
-    """CPython 3.8 to 3.14 from PATH, pyenv and the distribution: real files, each of them once."""
+    """CPython 3.8 to 3.14: real files, each of them once. With PYRR_LONG=1 those of PATH, pyenv and the distribution,
+    else only the distribution's and the one that runs the tests."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     directories = [Path(entry) for entry in os.environ.get("PATH", "").split(":") if entry.startswith("/")]
     with suppress(OSError):
@@ -69,6 +70,9 @@ def interpreters() -> list[Interpreter]:
                 name = f"3.{minor}-{_source(path, pyenv)}"
                 found[name] = Interpreter(name, path, (3, minor))
     unique = {interpreter.path: interpreter for interpreter in found.values()}
+    if not LONG:
+        own = Path(sys.executable).resolve()
+        unique = {path: it for path, it in unique.items() if path == own or path.is_relative_to("/usr/bin")}
     return sorted(unique.values(), key=lambda interpreter: (interpreter.version, interpreter.name))
 
 

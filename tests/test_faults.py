@@ -272,3 +272,13 @@ def test_unwritable_place(one_interpreter: Interpreter, around: Surroundings) ->
     assert result.status == 2, str(result)
     assert result.stdout == b""
     assert_one_message(result)
+
+
+def test_signal_in_computation(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
+    """A handler that a computation waits for is run, at the price of the rest of the recording."""
+    recorded = harness.record(tmp_path / "trace", one_interpreter.path, victim("signal_in_computation"), around=around)
+    assert (recorded.status, recorded.stdout) == (0, b"computing\nhandled 1\n"), str(recorded)
+    assert b"SIGVTALRM came in a computation" in recorded.stderr
+    replayed = harness.replay(tmp_path / "trace")
+    assert (replayed.status, replayed.stdout) == (0, b"computing\n"), str(replayed)
+    assert b" cut" in replayed.stderr

@@ -18,10 +18,11 @@ STATUS = {
     "killed_by_signal": 143,
     "segfault": 139,
     "traceback_crash": 1,
+    "exec_from_thread": 5,
 }
 """How victims end that do not end well."""
 
-CERTAIN = {"unknown_ioctl"}
+CERTAIN = {"unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
 """Victims that may happen to print no entropy at all."""
 
 NAMES = [
@@ -57,6 +58,9 @@ NAMES = [
     "stdlib_imports",
     "subprocess_output",
     "threads_queue",
+    "exec_from_thread",
+    "poll_restarted",
+    "prctl_tsc",
     "time_stamp_counter",
     "traceback_crash",
     "unknown_ioctl",
