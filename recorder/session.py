@@ -33,6 +33,7 @@ _MAP_SHARED_TYPES = (1, 3)
 _SYS_MMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 77, 18, 296, 285
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE = 40, 326
 _FLUSH_SECONDS = 0.25
+_WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
 _RSP = 19 * 8  # offset of rsp in struct user_regs_struct
 
 
@@ -127,6 +128,7 @@ class RecordingSession:
             "exec": self._exec,
             "map": self._map,
             "written": self._written,
+            "unknown": self._unknown,
             "checksum": self._checksum,
             "exiting": self._exiting,
             "flush": self._flush,
@@ -254,6 +256,18 @@ class RecordingSession:
             self._complete(outputs)
         except OSError as error:
             self._emit(EventKind.NOTE, task, f"a write to a mapped file was not followed: {error.strerror}")
+
+    def _unknown(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
+        """A call that the specification does not know: whatever its arguments point at may have been written."""
+        if result != -errno.ENOSYS:
+            self._emit(EventKind.NOTE, task, f"unknown system call {nr} was recorded conservatively")
+        outputs = [
+            (address, _engine.read(task, address, min(_WINDOW, mapping.end - address)))
+            for mapping in procfs.read_maps(task)
+            for address in dict.fromkeys(args)
+            if mapping.prot & _PROT_WRITE and mapping.start <= address < mapping.end
+        ]
+        self._complete(outputs)
 
     def _complete(self, outputs: Any) -> None:
         packer = msgpack.Packer()

@@ -201,7 +201,8 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     case REQUEST_EXEC: return Py_BuildValue("(sii)", "exec", subject->tid, subject->group->pid);
     case REQUEST_MAP:
     case REQUEST_WRITTEN:
-        return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : "written", subject->tid, subject->group->pid,
+    case REQUEST_UNKNOWN:
+        return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : request == REQUEST_WRITTEN ? "written" : "unknown", subject->tid, subject->group->pid,
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
     case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->tid, subject->group->pid, subject->held[0].si_signo);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->tid, subject->group->pid);

@@ -450,7 +450,8 @@ static bool is_watched(const struct recorder *recorder, const struct task *task)
 /* Whether policy must complete the event. */
 static enum request needs_policy(struct recorder *recorder, const struct task *task, int64_t result)
 {
-    if (result < 0 || !task->row) return REQUEST_NONE;
+    if (!task->row) return REQUEST_UNKNOWN;
+    if (result < 0) return REQUEST_NONE;
     if (task->entry.orig_rax == SYS_mmap && !(task->arguments[3] & MAP_ANONYMOUS)) return REQUEST_MAP;
     if (task->entry.orig_rax == SYS_shmat) return REQUEST_MAP;
     if ((task->entry.orig_rax == SYS_sendfile || task->entry.orig_rax == SYS_copy_file_range) && stream_of(task, result))

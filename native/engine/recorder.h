@@ -75,6 +75,7 @@ enum request {
     REQUEST_EXEC,    /* a new program image is ready to run: take its snapshot */
     REQUEST_MAP,     /* a file was mapped: complete the event with its contents */
     REQUEST_WRITTEN, /* a watched file changed: complete the event with the mapped contents that changed */
+    REQUEST_UNKNOWN, /* a call without a row: complete the event with what it may have written */
     REQUEST_CHECKSUM, /* a task stands at the entry of its next call */
     REQUEST_EXITING, /* a task is about to end; its memory is still there */
     REQUEST_FLUSH,
