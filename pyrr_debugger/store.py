@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from pathlib import Path
 
@@ -74,6 +73,8 @@ def _link_or_copy(source: Path, target: Path) -> bool:
     except OSError:
         pass
     try:
+        import shutil
+
         temporary = target.with_name(f"{target.name}.{os.getpid()}")
         shutil.copyfile(source, temporary)
         os.replace(temporary, target)

@@ -74,6 +74,12 @@ class TraceWriter:
         self._thread.join()
         self._events.close()
 
+    def discard(self) -> None:
+        """Removes the trace, closed before."""
+        import shutil
+
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def _work(self) -> None:
         # The recorder's thread is bound to the processor of the program; this one takes another.
         os.sched_setaffinity(0, self._affinity)

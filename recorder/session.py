@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import signal
 import sys
 import time
@@ -62,7 +61,9 @@ class Recording:
 
 def find_program(command: str) -> str:
     """The path that execvp would run. Raises CommandError with status 127 or 126."""
-    found = shutil.which(command)
+    from shutil import which
+
+    found = which(command)
     if found:
         return found
     if "/" in command and os.path.exists(command):
@@ -110,7 +111,7 @@ class RecordingSession:
             self._root = self._engine.spawn(os.fsencode(self._program), arguments, environment)
         except OSError as error:
             self._writer.close()
-            shutil.rmtree(self._writer.path, ignore_errors=True)
+            self._writer.discard()
             status = 127 if error.errno == errno.ENOENT else 126
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
         with _signals(self._root):

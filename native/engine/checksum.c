@@ -9,8 +9,6 @@
 
 #include "tracee.h"
 
-#define ADDRESS_LIMIT UINT64_C(0x7ffffffff000)
-
 enum { BATCH_PAGES = 256, WORDS = PAGE_BYTES / 8 };
 
 _Static_assert(sizeof(struct page_sum) == 32, "pyrr_debugger.checksum reads four 64-bit words");

@@ -62,7 +62,9 @@ static size_t read_memory_file(pid_t pid, uint64_t address, void *to, size_t siz
 
 size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size)
 {
-    if (size == 0 || address >= 0x7ffffffff000u || size > 0x7ffffffff000u - address) return 0;
+    if (address >= ADDRESS_LIMIT) return 0;
+    if (size > ADDRESS_LIMIT - address) size = ADDRESS_LIMIT - address;
+    if (size == 0) return 0;
     struct iovec local = {to, size}, remote = {(void *)(uintptr_t)address, size};
     ssize_t n = process_vm_readv(pid, &local, 1, &remote, 1, 0);
     if (n == (ssize_t)size) return size;
@@ -88,7 +90,7 @@ bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to
 bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
 {
     if (size == 0) return true;
-    if (address >= 0x7ffffffff000u || size > 0x7ffffffff000u - address) return false;
+    if (address >= ADDRESS_LIMIT || size > ADDRESS_LIMIT - address) return false;
     struct iovec local = {(void *)from, size}, remote = {(void *)(uintptr_t)address, size};
     ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
     size_t done = n > 0 ? (size_t)n : 0;

@@ -9,6 +9,9 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 
+/* TASK_SIZE with four levels of page tables. */
+#define ADDRESS_LIMIT UINT64_C(0x7ffffffff000)
+
 enum { PAGE_BYTES = 4096, SYSCALL_INSTRUCTION_BYTES = 2 };
 
 /* Results of -512..-516 never reach user space: they tell the kernel's own signal code to restart the call
