@@ -182,6 +182,13 @@ class TraceReader:
                 if start <= event.number < until:
                     yield event
 
+    def files(self) -> list[str]:
+        """The names of all stored files."""
+        try:
+            return sorted(os.listdir(self.path / "files"))
+        except OSError as error:
+            raise TraceError(f"{self.path}: its stored files: {error.strerror}") from None
+
     def file(self, hash_: str) -> bytes:
         """Content of the store, compared with its name."""
         if not hash_.isalnum():

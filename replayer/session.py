@@ -37,6 +37,7 @@ _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
+_LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
 
 
 class DivergenceError(PyrrError):
@@ -87,6 +88,8 @@ class ReplaySession:
         self._process: dict[int, int] = {}
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
+        for hash_ in trace.files():
+            self.file(hash_)  # before anything runs, so that nothing damaged is replayed even in part
         self._affinity = os.sched_getaffinity(0)
         _check_cpu(trace)
         self._bind()
@@ -145,9 +148,12 @@ class ReplaySession:
 
     def file(self, hash_: str) -> bytes:
         """A stored file of the trace."""
-        if hash_ not in self._cached_files:
-            self._cached_files[hash_] = self.trace.file(hash_)
-        return self._cached_files[hash_]
+        if hash_ in self._cached_files:
+            return self._cached_files[hash_]
+        content = self.trace.file(hash_)
+        if len(content) <= _LARGEST_CACHED:
+            self._cached_files[hash_] = content
+        return content
 
     def run(self, until: int | None = None) -> None:
         """Replays up to event `until`, before it takes effect; None is the end.
