@@ -19,7 +19,7 @@ import zstandard
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
 
-_LEVEL = 1  # measured: 3 costs twice the time for a tenth less (docs/performance.md)
+_LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 
 
 class TraceWriter:
