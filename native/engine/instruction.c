@@ -3,6 +3,7 @@
 #include <immintrin.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <x86intrin.h>
 
 #define INDEX(field) (offsetof(struct user_regs_struct, field) / 8)
@@ -20,18 +21,24 @@ static void change(struct instruction *instruction, unsigned index, uint64_t val
     instruction->value[instruction->changes++] = value;
 }
 
+void trap_counter(bool trap) { prctl(PR_SET_TSC, trap ? PR_TSC_SIGSEGV : PR_TSC_ENABLE, 0, 0, 0); }
+
 static bool read_time(const uint8_t *code, size_t size, struct instruction *instruction)
 {
     uint64_t time;
     if (size >= 2 && code[0] == 0x0f && code[1] == 0x31) {
         instruction->name = "rdtsc";
         instruction->length = 2;
+        trap_counter(false);
         time = __rdtsc();
+        trap_counter(true);
     } else if (size >= 3 && code[0] == 0x0f && code[1] == 0x01 && code[2] == 0xf9) {
         unsigned processor;
         instruction->name = "rdtscp";
         instruction->length = 3;
+        trap_counter(false);
         time = __rdtscp(&processor);
+        trap_counter(true);
         change(instruction, INDEX(rcx), processor);
     } else {
         return false;

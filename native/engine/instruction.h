@@ -10,6 +10,11 @@
 
 enum { MAX_CHANGES = 4 };
 
+/* Makes the time stamp counter fault in this thread, as it does in the tracees, or not. Where tracer and tracee agree
+   the kernel need not write CR4 at each switch between them (__switch_to_xtra), which in a virtual machine is an exit
+   to the hypervisor: most of the cost of a stop. */
+void trap_counter(bool trap);
+
 /* What an emulated instruction did: its length, and new values of registers by index into user_regs_struct. */
 struct instruction {
     const char *name;

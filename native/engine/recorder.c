@@ -39,6 +39,9 @@ struct kernel_sigaction {
 
 _Static_assert(sizeof(siginfo_t) == 128, "siginfo_t");
 
+/* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
+static void read_clock(struct timespec *now) { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, now); }
+
 static uint64_t nanoseconds(const struct timespec *from, const struct timespec *to)
 {
     return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
@@ -47,7 +50,7 @@ static uint64_t nanoseconds(const struct timespec *from, const struct timespec *
 void recorder_initialise(struct recorder *recorder)
 {
     memset(recorder, 0, sizeof *recorder);
-    clock_gettime(CLOCK_MONOTONIC, &recorder->start);
+    read_clock(&recorder->start);
     recorder->last_flush = recorder->slice = recorder->start;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
@@ -121,7 +124,7 @@ static void join_group(struct task *task, struct group *group)
 void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    read_clock(&now);
     uint64_t time = nanoseconds(&recorder->start, &now) / 1000;
     wire_array(&recorder->events, 3 + items);
     wire_unsigned(&recorder->events, kind);
@@ -703,7 +706,7 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
     bool no_handler = disposition != DISPOSITION_HANDLER;
     if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
-        if (!task->held_count) clock_gettime(CLOCK_MONOTONIC, &task->held_since);
+        if (!task->held_count) read_clock(&task->held_since);
         task->held[task->held_count++] = info;
     }
 }
@@ -955,7 +958,7 @@ static bool flush_due(struct recorder *recorder)
     if (recorder->events.size >= FLUSH_BYTES) return true;
     if (recorder->event_count % 64) return false;
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    read_clock(&now);
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
@@ -964,7 +967,7 @@ static bool slice_over(struct recorder *recorder, const struct task *task)
 {
     if (!task->in_call || !others_live(recorder)) return false;
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    read_clock(&now);
     if (nanoseconds(&recorder->slice, &now) < SLICE_NANOSECONDS) return false;
     recorder->slice = now;
     return true;
@@ -973,11 +976,11 @@ static bool slice_over(struct recorder *recorder, const struct task *task)
 static bool is_stuck(const struct task *task)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    read_clock(&now);
     return task->held_count && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
 }
 
-enum request recorder_run(struct recorder *recorder)
+static enum request run_loop(struct recorder *recorder)
 {
     if (recorder->deferred) {
         put_call(recorder, recorder->subject, recorder->result);
@@ -1014,7 +1017,7 @@ enum request recorder_run(struct recorder *recorder)
                 if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
                 continue;
             }
-            if (next != task) clock_gettime(CLOCK_MONOTONIC, &recorder->slice);
+            if (next != task) read_clock(&recorder->slice);
             task = recorder->current = next;
         }
         enum request request;
@@ -1030,6 +1033,16 @@ static void undo_patches(struct task *task)
     for (size_t i = 0; i < group->patch_count; i++)
         tracee_write(task->tid, group->patches[i].address, group->patches[i].original, group->patches[i].size);
     group->patch_count = 0;
+}
+
+enum request recorder_run(struct recorder *recorder)
+{
+    trap_counter(true);
+    enum request request = run_loop(recorder);
+    int error = errno;
+    trap_counter(false);
+    errno = error;
+    return request;
 }
 
 /* Brings a task to a stop; the signal that it stopped for, if any, or -1 when it is gone. */

@@ -591,7 +591,7 @@ void replayer_advance(struct replayer *replayer, struct actor *due)
     replayer->due = due;
 }
 
-enum outcome replayer_run(struct replayer *replayer, uint64_t until)
+static enum outcome run_loop(struct replayer *replayer, uint64_t until)
 {
     for (;;) {
         if (replayer->cursor.bad) return damaged(replayer);
@@ -629,4 +629,14 @@ enum outcome replayer_run(struct replayer *replayer, uint64_t until)
         if (outcome != OUTCOME_POSITION) return outcome;
         replayer_advance(replayer, actor->restarted ? NULL : actor);
     }
+}
+
+enum outcome replayer_run(struct replayer *replayer, uint64_t until)
+{
+    trap_counter(true);
+    enum outcome outcome = run_loop(replayer, until);
+    int error = errno;
+    trap_counter(false);
+    errno = error;
+    return outcome;
 }
