@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import PyrrError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LATEST = "latest"
 
 
-def folder() -> Path:
+def folder() -> str:
     """The folder of named traces; it may not exist yet."""
     if chosen := os.environ.get("PYRR_TRACE_DIR"):
-        return Path(chosen)
+        return chosen
     data = os.environ.get("XDG_DATA_HOME") or os.path.join(os.path.expanduser("~"), ".local", "share")
-    return Path(data) / "pyrr"
+    return os.path.join(data, "pyrr")
 
 
-def new_trace(program: str) -> Path:
+def new_trace(program: str) -> str:
     """A path for a new trace, named after the program with the next free number."""
     base = os.path.basename(program) or "program"
     home = folder()
@@ -29,22 +32,24 @@ def new_trace(program: str) -> Path:
             stem, _, number = name.rpartition("-")
             if stem == base and number.isdecimal():
                 numbers.append(int(number))
-    return home / f"{base}-{max(numbers) + 1}"
+    return os.path.join(home, f"{base}-{max(numbers) + 1}")
 
 
-def point_latest(trace: Path) -> None:
+def point_latest(trace: str) -> None:
     """Makes `latest` point at a trace, wherever it lies."""
     home = folder()
     with contextlib.suppress(OSError):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = home / f"{LATEST}.{os.getpid()}"
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        temporary = os.path.join(home, f"{LATEST}.{os.getpid()}")
         os.symlink(os.path.abspath(trace), temporary)
-        os.replace(temporary, home / LATEST)
+        os.replace(temporary, os.path.join(home, LATEST))
 
 
 def find(name: str | None) -> Path:
     """The trace that a user means by a path, a name, or nothing (the latest). Raises PyrrError."""
-    named = folder() / (name or LATEST)
+    from pathlib import Path
+
+    named = Path(folder()) / (name or LATEST)
     if name and os.path.exists(name):
         return Path(name)
     if named.exists():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from pathlib import Path
 
 _SETTLED_SECONDS = 2.0
 """A file changed this recently might change again within the granularity of its times."""
@@ -22,7 +21,7 @@ class FileCache:
         base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
         # Some users' home is a folder that must not exist.
         usable = os.path.isdir(os.path.dirname(base))
-        self._folder = Path(base if usable else os.devnull) / "pyrr" / "files"
+        self._folder = os.path.join(base if usable else os.devnull, "pyrr", "files")
         self._identities: dict[str, str] = {}
 
     @staticmethod
@@ -38,7 +37,7 @@ class FileCache:
         if identity is None:
             return None
         try:
-            return os.readlink(self._folder / identity)
+            return os.readlink(os.path.join(self._folder, identity))
         except OSError:
             return None
 
@@ -47,24 +46,24 @@ class FileCache:
         if (identity := self._identity(status)) is not None:
             self._identities[hash_] = identity
 
-    def link(self, hash_: str, target: Path) -> bool:
+    def link(self, hash_: str, target: str) -> bool:
         """Puts the cached content at `target`; False if there is none."""
-        return _link_or_copy(self._folder / hash_, target)
+        return _link_or_copy(os.path.join(self._folder, hash_), target)
 
-    def keep(self, hash_: str, source: Path) -> None:
+    def keep(self, hash_: str, source: str) -> None:
         """Takes over content that a trace has stored, if `learn` has named it."""
         identity = self._identities.pop(hash_, None)
         if identity is None:
             return
         with contextlib.suppress(OSError):
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if _link_or_copy(source, self._folder / hash_):
-                temporary = self._folder / f"{identity}.{os.getpid()}"
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            if _link_or_copy(source, os.path.join(self._folder, hash_)):
+                temporary = os.path.join(self._folder, f"{identity}.{os.getpid()}")
                 os.symlink(hash_, temporary)
-                os.replace(temporary, self._folder / identity)
+                os.replace(temporary, os.path.join(self._folder, identity))
 
 
-def _link_or_copy(source: Path, target: Path) -> bool:
+def _link_or_copy(source: str, target: str) -> bool:
     try:
         os.link(source, target)
         return True
@@ -75,7 +74,7 @@ def _link_or_copy(source: Path, target: Path) -> bool:
     try:
         import shutil
 
-        temporary = target.with_name(f"{target.name}.{os.getpid()}")
+        temporary = f"{target}.{os.getpid()}"
         shutil.copyfile(source, temporary)
         os.replace(temporary, target)
         return True

@@ -10,7 +10,6 @@ import os
 import queue
 import threading
 import zlib
-from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -25,20 +24,21 @@ _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 class TraceWriter:
     """Writes a new trace. After a failed write (`error` is set) everything more is dropped."""
 
-    def __init__(self, path: Path, header: dict[str, Any]) -> None:
+    def __init__(self, path: str, header: dict[str, Any]) -> None:
         """Creates the directory, which must not exist. Raises OSError."""
-        path.mkdir(mode=0o700, parents=True)
+        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+        os.mkdir(path, 0o700)
         os.chmod(path, 0o700)  # whatever the umask
-        (path / "files").mkdir(mode=0o700)
+        os.mkdir(os.path.join(path, "files"), 0o700)
         self.path = path
         self.error: OSError | None = None
         self._known: set[str] = set()
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
-        with open(path / "header", "xb") as file:
+        with open(os.path.join(path, "header"), "xb") as file:
             file.write(packed)
         self._cache = FileCache()
-        self._events = open(path / "events", "xb", buffering=0)  # noqa: SIM115 (closed by close)
+        self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
         self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
         self._affinity = os.sched_getaffinity(0)
         self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
@@ -53,7 +53,7 @@ class TraceWriter:
     def add_stored(self, hash_: str) -> bool:
         """Takes a file over from the cache of earlier recordings; False if it is not there."""
         if hash_ not in self._known:
-            if not self._cache.link(hash_, self.path / "files" / hash_):
+            if not self._cache.link(hash_, self._stored(hash_)):
                 return False
             self._known.add(hash_)
         return True
@@ -80,6 +80,9 @@ class TraceWriter:
 
         shutil.rmtree(self.path, ignore_errors=True)
 
+    def _stored(self, hash_: str) -> str:
+        return os.path.join(self.path, "files", hash_)
+
     def _work(self) -> None:
         # The recorder's thread is bound to the processor of the program; this one takes another.
         os.sched_setaffinity(0, self._affinity)
@@ -91,7 +94,7 @@ class TraceWriter:
                     self.error = error
 
     def _write_file(self, hash_: str, content: bytes) -> None:
-        path = self.path / "files" / hash_
+        path = self._stored(hash_)
         with open(path, "xb", buffering=0) as file:
             _write_all(file, self._compressor.compress(content))
         self._cache.keep(hash_, path)

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
@@ -53,7 +52,7 @@ class Recording:
     """What came of a session. `status` is the exit status of the program as a shell gives it (128 + signal);
     `failure` says why the trace is cut, if it is."""
 
-    path: Path
+    path: str
     status: int
     events: int
     failure: str | None
@@ -61,11 +60,11 @@ class Recording:
 
 def find_program(command: str) -> str:
     """The path that execvp would run. Raises CommandError with status 127 or 126."""
-    from shutil import which
-
-    found = which(command)
-    if found:
-        return found
+    folders = [""] if "/" in command else os.environ.get("PATH", os.defpath).split(":")
+    for folder in folders:
+        path = os.path.join(folder, command)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
     if "/" in command and os.path.exists(command):
         raise CommandError(f"{command}: cannot be executed (permission denied, or a directory)", 126)
     raise CommandError(f"{command}: command not found", 127)
@@ -74,7 +73,7 @@ def find_program(command: str) -> str:
 class RecordingSession:
     """Records one command and all its children into a new trace."""
 
-    def __init__(self, command: list[str], path: Path, checksum_every: int = 0) -> None:
+    def __init__(self, command: list[str], path: str, checksum_every: int = 0) -> None:
         """Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
         self._program = find_program(command[0])
         self._command = command
@@ -290,7 +289,8 @@ class RecordingSession:
 
 def _current_core(allowed: set[int]) -> int:
     """The processor this runs on: field 39 of /proc/self/stat, proc_pid_stat(5)."""
-    core = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[36])
+    with open("/proc/self/stat") as file:
+        core = int(file.read().rpartition(")")[2].split()[36])
     return core if core in allowed else min(allowed)
 
 
@@ -398,5 +398,6 @@ def report(recording: Recording, quiet: bool) -> None:
             file=sys.stderr,
         )
     elif not quiet:
-        size = sum(file.stat().st_size for file in recording.path.rglob("*") if file.is_file())
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(recording.path) for name in names]
+        size = sum(os.path.getsize(file) for file in files)
         print(f"pyrr: {recording.path}: {recording.events} events, {size / 1e6:.1f} MB", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from pathlib import Path
 
 import click
 
@@ -21,7 +22,7 @@ def command() -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("name", "recorded", "events", "size", "command"):
         table.add_column(column, justify="right" if column in ("events", "size") else "left")
-    folder = home.folder()
+    folder = Path(home.folder())
     found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()] if folder.is_dir() else []
     for path in sorted(found, key=lambda p: p.stat().st_mtime):
         try:

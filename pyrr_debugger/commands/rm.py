@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import click
 
@@ -26,6 +27,6 @@ def command(traces: tuple[str, ...]) -> None:
             shutil.rmtree(path)
         except OSError as error:
             raise PyrrError(f"{path} cannot be removed: {error.strerror}") from None
-        latest = home.folder() / home.LATEST
+        latest = Path(home.folder()) / home.LATEST
         if latest.is_symlink() and not latest.exists():
             latest.unlink()
