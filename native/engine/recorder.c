@@ -32,11 +32,6 @@ enum {
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
      PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
 
-/* The kernel's struct sigaction is not libc's: handler, flags, restorer, mask (arch/x86/include/uapi/asm/signal.h). */
-struct kernel_sigaction {
-    uint64_t handler, flags, restorer, mask;
-};
-
 _Static_assert(sizeof(siginfo_t) == 128, "siginfo_t");
 
 /* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
@@ -134,6 +129,8 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
     recorder->event_count++;
 }
 
+static void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->tid, sizeof task->mask, &task->mask); }
+
 static void child_main(const char *path, char *const argv[], char *const envp[], int gate, int report)
 {
     char go;
@@ -195,6 +192,7 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
             task->in_call = true;
             task->executed = true;
             task->state = TASK_READY;
+            note_mask(task);
         }
     }
     if (error && pid > 0) kill(pid, SIGKILL), waitpid(pid, NULL, __WALL | WNOHANG);
@@ -432,8 +430,11 @@ static void follow_call(struct task *task, int64_t result)
             tracee_read(task->tid, arguments[1], &action, sizeof action) == sizeof action) {
             task->group->disposition[arguments[0]] = action.handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action.handler;
             task->group->once[arguments[0]] = (action.flags & SA_RESETHAND) != 0;
+            if (arguments[0] == SIGSEGV) task->group->on_segv = action;
+            if (arguments[0] == SIGILL) task->group->on_ill = action;
         }
         break;
+    case SYS_rt_sigprocmask: note_mask(task); break;
     case SYS_set_tid_address: task->clear_child_tid = arguments[0]; break;
     default: break;
     }
@@ -488,6 +489,7 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
     size_t size = sizeof area;
     struct user_regs_struct registers = task->exit;
     registers.orig_rax = (uint64_t)-1;
+    note_mask(task);
     if (tracee_get_xstate(task->tid, area, &size)) size = 0;
     recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, 6);
     struct buffer *events = &recorder->events;
@@ -596,6 +598,30 @@ static void put_instruction(struct recorder *recorder, struct task *task, uint64
     }
 }
 
+/* The fault that stands for an instruction is forced on the program: one that blocks or ignores the signal loses that, and
+   its handler with it (force_sig_info_to_task, kernel/signal.c). Puts both back. */
+static void undo_force(struct task *task, int signal)
+{
+    uint8_t disposition = task->group->disposition[signal];
+    bool blocked = task->mask & UINT64_C(1) << (signal - 1);
+    if (!blocked && disposition != DISPOSITION_IGNORE) return;
+    if (disposition != DISPOSITION_DEFAULT) {
+        const struct kernel_sigaction *action = signal == SIGSEGV ? &task->group->on_segv : &task->group->on_ill;
+        struct user_regs_struct registers;
+        struct kernel_sigaction saved;
+        bool dead;
+        if (tracee_get_registers(task->tid, &registers)) return;
+        uint64_t room = registers.rsp - 1024; /* below the red zone */
+        if (tracee_read(task->tid, room, &saved, sizeof saved) != sizeof saved) return;
+        const uint64_t arguments[6] = {(uint64_t)signal, room, 0, 8};
+        tracee_write(task->tid, room, action, sizeof *action);
+        tracee_inject(task->tid, SYS_rt_sigaction, arguments, &dead);
+        if (dead) return;
+        tracee_write(task->tid, room, &saved, sizeof saved);
+    }
+    ptrace(PTRACE_SETSIGMASK, task->tid, sizeof task->mask, &task->mask);
+}
+
 static bool emulate(struct recorder *recorder, struct task *task, int signal)
 {
     struct user_regs_struct registers;
@@ -613,8 +639,9 @@ static bool emulate(struct recorder *recorder, struct task *task, int signal)
     struct instruction instruction;
     if (!instruction_emulate(code, size, &registers, &instruction)) return false;
     put_instruction(recorder, task, registers.rip, &instruction);
-    if (!instruction_apply(&instruction, &registers)) return false;
-    return tracee_set_registers(task->tid, &registers) == 0;
+    if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->tid, &registers)) return false;
+    undo_force(task, signal);
+    return true;
 }
 
 /* The frame that the kernel has just built: from the stack pointer to the end of the saved extended state. The
@@ -638,6 +665,7 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     if (tracee_get_registers(task->tid, &registers)) return;
     size_t size = sizeof area;
     if (tracee_get_xstate(task->tid, area, &size)) size = 0;
+    note_mask(task);
     recorder_begin_event(recorder, EVENT_SIGNAL, task->tid, 7);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)info->si_signo);
@@ -741,6 +769,7 @@ static bool spawned(struct recorder *recorder, struct task *parent, int event)
     struct group *group = flags & CLONE_THREAD ? parent->group : new_group(tid, parent->group);
     if (!group) return false;
     join_group(child, group);
+    child->mask = parent->mask;
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
     child->set_child_tid = flags & CLONE_CHILD_SETTID ? child_tid : 0;
     recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);

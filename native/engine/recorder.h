@@ -26,6 +26,11 @@ struct patch {
     size_t size;
 };
 
+/* The kernel's struct sigaction is not libc's (arch/x86/include/uapi/asm/signal.h). */
+struct kernel_sigaction {
+    uint64_t handler, flags, restorer, mask;
+};
+
 /* What the tasks of one process share. */
 struct group {
     pid_t pid;
@@ -34,6 +39,7 @@ struct group {
     uint8_t stream[STREAM_DESCRIPTORS];
     uint8_t disposition[SIGNALS];
     bool once[SIGNALS]; /* SA_RESETHAND */
+    struct kernel_sigaction on_segv, on_ill;
     struct patch patches[MAX_PATCHES];
     size_t patch_count;
 };
@@ -66,6 +72,7 @@ struct task {
     struct timespec held_since;
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool injecting; /* the next stop for held[0] is the one asked for */
+    uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid;
     struct task *next;
 };
