@@ -8,7 +8,7 @@ import click
 
 from .. import home
 from ..trace_reader import TraceReader
-from .options import position_of
+from .options import position_of, warn_if_cut
 
 
 @click.command()
@@ -29,6 +29,7 @@ def command(trace: str | None, start: str, until: str | None, names: tuple[str, 
     with TraceReader(home.find(trace)) as reader:
         first = position_of(start, reader)
         last = position_of(until, reader) if until is not None else None
+        warn_if_cut(reader)
         for event in reader.events(first, last):
             if names and name_of(event) not in names:
                 continue

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
+
+
+def warn_if_cut(trace: TraceReader) -> None:
+    """Says on stderr when a recording ended early: what a command shows of it is not all that happened."""
+    if trace.end is None:
+        message = f"pyrr: {trace.path} is cut: the recording ended early, after {trace.count} events that are whole"
+        print(message, file=sys.stderr)
 
 
 def position_of(text: str, trace: TraceReader) -> int:

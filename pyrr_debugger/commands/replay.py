@@ -11,7 +11,7 @@ import click
 
 from .. import home
 from ..trace_reader import TraceReader
-from .options import position_of
+from .options import position_of, warn_if_cut
 
 
 @click.command()
@@ -37,12 +37,7 @@ def command(trace: str | None, to: str | None, as_json: bool) -> None:
             sys.stdout.flush()
             with ReplaySession(reader, 1, 2) as session:
                 session.run()
-            if reader.end is None:
-                print(
-                    f"pyrr: {reader.path} is cut: the recording ended early; "
-                    f"its {reader.count} events replayed as recorded",
-                    file=sys.stderr,
-                )
+            warn_if_cut(reader)
             return
         position = position_of(to, reader)
         with ReplaySession(reader) as session:

@@ -8,6 +8,7 @@ import click
 
 from .. import home
 from ..trace_reader import TraceReader
+from .options import warn_if_cut
 
 
 @click.command()
@@ -23,10 +24,8 @@ def command(trace: str | None) -> None:
     with TraceReader(home.find(trace)) as reader, ReplaySession(reader, verify=True) as session:
         session.run()
         result = session.verification
-        cut = reader.end is None
+        warn_if_cut(reader)
     assert result is not None
-    if cut:
-        print(f"pyrr: {reader.path} is cut: compared up to event {reader.count}", file=sys.stderr)
     print(
         f"{reader.count} events, {result.checksums} checksums over {result.bytes_compared} bytes: "
         f"{result.differing_bytes} differing bytes"
