@@ -158,14 +158,7 @@ int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t
     if (tracee_get_registers(actor->real, &saved)) return -errno;
     registers = saved;
     registers.rip = GATE_PAGE;
-    registers.rax = number;
-    registers.orig_rax = (uint64_t)-1;
-    registers.rdi = arguments[0];
-    registers.rsi = arguments[1];
-    registers.rdx = arguments[2];
-    registers.r10 = arguments[3];
-    registers.r8 = arguments[4];
-    registers.r9 = arguments[5];
+    tracee_prepare_call(&registers, number, arguments);
     int status = 0;
     if (tracee_set_registers(actor->real, &registers)) return -errno;
     /* A clone stops once more, for its event. */

@@ -24,6 +24,18 @@ int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers)
     return ptrace(PTRACE_SETREGS, tid, 0, registers) == -1 ? -1 : 0;
 }
 
+void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, const uint64_t arguments[6])
+{
+    registers->rax = number;
+    registers->orig_rax = (uint64_t)-1;
+    registers->rdi = arguments[0];
+    registers->rsi = arguments[1];
+    registers->rdx = arguments[2];
+    registers->r10 = arguments[3];
+    registers->r8 = arguments[4];
+    registers->r9 = arguments[5];
+}
+
 int tracee_get_xstate(pid_t tid, void *area, size_t *size)
 {
     struct iovec piece = {area, *size};
@@ -134,14 +146,7 @@ static int64_t inject_unmasked(pid_t tid, uint64_t number, const uint64_t argume
     if (tracee_read(tid, saved.rip, code, sizeof code) != sizeof code) return -EFAULT;
     if (!tracee_write(tid, saved.rip, syscall_instruction, sizeof code)) return -EFAULT;
     registers = saved;
-    registers.rax = number;
-    registers.orig_rax = (uint64_t)-1;
-    registers.rdi = arguments[0];
-    registers.rsi = arguments[1];
-    registers.rdx = arguments[2];
-    registers.r10 = arguments[3];
-    registers.r8 = arguments[4];
-    registers.r9 = arguments[5];
+    tracee_prepare_call(&registers, number, arguments);
     if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid) || !step_to_syscall_stop(tid)) return -ESRCH;
     if (tracee_get_registers(tid, &registers)) return -ESRCH;
     int64_t result = (int64_t)registers.rax;
