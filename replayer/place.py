@@ -10,7 +10,6 @@ from ..symbols import SymbolTable, load_bias
 if TYPE_CHECKING:
     from .session import MappedPiece, ReplaySession
 
-_PROT_EXEC = 4
 
 
 class _TaskMemory:

@@ -32,7 +32,7 @@ from .sharing import SharedMemory
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
 _MADV_DONTNEED = 4
-_MADVISE, _MREMAP, _MUNMAP, _MMAP, _SHMAT, _SHMDT = 28, 25, 11, 9, 30, 67
+_MADVISE, _MREMAP, _MMAP, _SHMAT = 28, 25, 9, 30
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000

@@ -418,7 +418,7 @@ static PyObject *Replayer_inject(PyObject *self, PyObject *args)
     struct actor *actor = actor_of(self, task);
     if (!actor) return NULL;
     uint64_t arguments[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
-    return PyLong_FromLongLong(replayer_inject(&((Replayer *)self)->state, actor, number, arguments));
+    return PyLong_FromLongLong(replayer_inject(actor, number, arguments));
 }
 
 static PyObject *Replayer_load(PyObject *self, PyObject *args)
@@ -481,7 +481,7 @@ static PyObject *Replayer_answer(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "iL", &task, &result)) return NULL;
     struct actor *actor = actor_of(self, task);
     if (!actor) return NULL;
-    if (!replayer_answer(&((Replayer *)self)->state, actor, result)) return os_error(errno);
+    if (!replayer_answer(actor, result)) return os_error(errno);
     Py_RETURN_NONE;
 }
 

@@ -203,13 +203,18 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
 
 /* Descriptors of the program that are the recorder's stdout and stderr. */
 
+static bool stat_descriptor(pid_t pid, int64_t descriptor, struct stat *status)
+{
+    char path[48];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, (int)descriptor);
+    return stat(path, status) == 0;
+}
+
 /* A name like /dev/stdout opens the same file once more. */
 static uint8_t opened_stream(const struct recorder *recorder, const struct group *group, int64_t descriptor)
 {
-    char path[48];
     struct stat status;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", group->pid, (int)descriptor);
-    if (stat(path, &status)) return 0;
+    if (!stat_descriptor(group->pid, descriptor, &status)) return 0;
     for (uint8_t i = 1; i < 3; i++)
         if (recorder->own_stream[i].inode == status.st_ino && recorder->own_stream[i].device == status.st_dev) return i;
     return 0;
@@ -442,10 +447,8 @@ static void follow_call(struct task *task, int64_t result)
 
 static bool is_watched(const struct recorder *recorder, const struct task *task)
 {
-    char path[48];
     struct stat status;
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->tid, (int)task->arguments[task->row->effect_arg]);
-    if (stat(path, &status)) return false;
+    if (!stat_descriptor(task->tid, (int64_t)task->arguments[task->row->effect_arg], &status)) return false;
     for (size_t i = 0; i < recorder->watched_count; i++)
         if (recorder->watched[i].device == status.st_dev && recorder->watched[i].inode == status.st_ino) return true;
     return false;
@@ -473,12 +476,18 @@ static void add_output(struct recorder *recorder, pid_t tid, uint64_t address, s
     recorder->extra_pairs++;
 }
 
-/* clone3 writes where pointers in its argument point: a row of the specification cannot say that. */
-static void add_clone_outputs(struct recorder *recorder, const struct task *task)
+static struct clone_args read_clone_request(const struct task *task)
 {
     struct clone_args request = {0};
     size_t size = task->arguments[1] < sizeof request ? task->arguments[1] : sizeof request;
     tracee_read(task->tid, task->arguments[0], &request, size);
+    return request;
+}
+
+/* clone3 writes where pointers in its argument point: a row of the specification cannot say that. */
+static void add_clone_outputs(struct recorder *recorder, const struct task *task)
+{
+    struct clone_args request = read_clone_request(task);
     if (request.flags & CLONE_PARENT_SETTID) add_output(recorder, task->tid, request.parent_tid, sizeof(pid_t));
     if (request.flags & CLONE_PIDFD) add_output(recorder, task->tid, request.pidfd, sizeof(int));
 }
@@ -758,9 +767,7 @@ static bool spawned(struct recorder *recorder, struct task *parent, int event)
     if (parent->entry.orig_rax == SYS_clone) {
         flags = arguments[0];
     } else if (parent->entry.orig_rax == SYS_clone3) {
-        struct clone_args request = {0};
-        size_t size = arguments[1] < sizeof request ? arguments[1] : sizeof request;
-        tracee_read(parent->tid, arguments[0], &request, size);
+        struct clone_args request = read_clone_request(parent);
         flags = request.flags;
         child_tid = request.child_tid;
     } else if (event == PTRACE_EVENT_VFORK) {

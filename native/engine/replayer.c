@@ -151,9 +151,8 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
     return error ? -error : pid;
 }
 
-int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t number, const uint64_t arguments[6])
+int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6])
 {
-    (void)replayer;
     struct user_regs_struct saved, registers;
     if (tracee_get_registers(actor->real, &saved)) return -errno;
     registers = saved;
@@ -184,7 +183,7 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     /* No signal at its end: replay has none but the recorded ones. */
     uint64_t arguments[6] = {kept};
     if (!(kept & CLONE_VM)) arguments[0] &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
-    int64_t real = replayer_inject(replayer, actor, SYS_clone, arguments);
+    int64_t real = replayer_inject(actor, SYS_clone, arguments);
     if (real < 0) return (int)real;
     int status;
     if (!tracee_wait((pid_t)real, &status) || !WIFSTOPPED(status)) return -ESRCH;
@@ -392,30 +391,30 @@ static bool touches_file(const struct replayer *replayer, uint64_t start, uint64
     return false;
 }
 
-static int64_t map_anonymous(struct replayer *replayer, struct actor *actor, uint64_t address, const uint64_t arguments[6])
+static int64_t map_anonymous(struct actor *actor, uint64_t address, const uint64_t arguments[6])
 {
     uint64_t type = (arguments[3] & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
     uint64_t flags = type | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | (arguments[3] & MAP_GROWSDOWN);
     uint64_t mapping[6] = {address, arguments[1], arguments[2], flags, (uint64_t)-1, 0};
-    return replayer_inject(replayer, actor, SYS_mmap, mapping);
+    return replayer_inject(actor, SYS_mmap, mapping);
 }
 
-static int64_t move_brk(struct replayer *replayer, struct actor *actor, uint64_t wanted)
+static int64_t move_brk(struct actor *actor, uint64_t wanted)
 {
     uint64_t old = page_up(*actor->brk), new = page_up(wanted);
     int64_t result = 0;
     if (*actor->brk && new > old) {
         uint64_t mapping[6] = {0, new - old, PROT_READ | PROT_WRITE, MAP_PRIVATE};
-        result = map_anonymous(replayer, actor, old, mapping);
+        result = map_anonymous(actor, old, mapping);
     } else if (*actor->brk && new < old) {
         uint64_t unmapping[6] = {new, old - new};
-        result = replayer_inject(replayer, actor, SYS_munmap, unmapping);
+        result = replayer_inject(actor, SYS_munmap, unmapping);
     }
     *actor->brk = wanted;
     return result < 0 ? result : (int64_t)wanted;
 }
 
-static int64_t advise(struct replayer *replayer, struct actor *actor, const uint64_t arguments[6])
+static int64_t advise(struct actor *actor, const uint64_t arguments[6])
 {
     uint64_t advice[6] = {arguments[0], arguments[1], arguments[2]};
     switch (arguments[2]) {
@@ -431,29 +430,29 @@ static int64_t advise(struct replayer *replayer, struct actor *actor, const uint
     case MADV_KEEPONFORK: break;
     default: return 0;
     }
-    return replayer_inject(replayer, actor, SYS_madvise, advice);
+    return replayer_inject(actor, SYS_madvise, advice);
 }
 
 /* Carries out a memory call; the result must come out as recorded. False: it did not. */
-static bool execute(struct replayer *replayer, struct actor *actor, const struct call *call)
+static bool execute(struct actor *actor, const struct call *call)
 {
     const uint64_t *arguments = call->arguments;
     uint64_t altered[6] = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]};
     switch (call->number) {
-    case SYS_brk: return move_brk(replayer, actor, (uint64_t)call->result) == call->result;
+    case SYS_brk: return move_brk(actor, (uint64_t)call->result) == call->result;
     case SYS_arch_prctl:
         if (arguments[0] == ARCH_SET_FS) actor->registers.fs_base = arguments[1];
         if (arguments[0] == ARCH_SET_GS) actor->registers.gs_base = arguments[1];
         return true;
-    case SYS_mmap: return map_anonymous(replayer, actor, (uint64_t)call->result, arguments) == call->result;
+    case SYS_mmap: return map_anonymous(actor, (uint64_t)call->result, arguments) == call->result;
     case SYS_munmap:
-    case SYS_mprotect: return replayer_inject(replayer, actor, call->number, arguments) == call->result;
-    case SYS_pkey_mprotect: return replayer_inject(replayer, actor, SYS_mprotect, arguments) == call->result;
+    case SYS_mprotect: return replayer_inject(actor, call->number, arguments) == call->result;
+    case SYS_pkey_mprotect: return replayer_inject(actor, SYS_mprotect, arguments) == call->result;
     case SYS_mremap:
         altered[3] = (arguments[3] & MREMAP_DONTUNMAP) | ((uint64_t)call->result == arguments[0] ? 0 : MREMAP_MAYMOVE | MREMAP_FIXED);
         altered[4] = (uint64_t)call->result;
-        return replayer_inject(replayer, actor, SYS_mremap, altered) == call->result;
-    case SYS_madvise: return advise(replayer, actor, arguments) == call->result;
+        return replayer_inject(actor, SYS_mremap, altered) == call->result;
+    case SYS_madvise: return advise(actor, arguments) == call->result;
     default: return true;
     }
 }
@@ -467,9 +466,8 @@ static bool is_memory_policy(const struct replayer *replayer, const struct call 
     return call->number == SYS_mremap && touches_file(replayer, call->arguments[0], call->arguments[1]);
 }
 
-bool replayer_answer(struct replayer *replayer, struct actor *actor, int64_t result)
+bool replayer_answer(struct actor *actor, int64_t result)
 {
-    (void)replayer;
     actor->restarted = is_restart(result);
     if (actor->restarted) return true;
     actor->registers.rax = (uint64_t)result;
@@ -515,12 +513,12 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
     /* mprotect and madvise that meet a hole fail with what lies before it done. */
     bool partly = call.result == -ENOMEM && (call.number == SYS_mprotect || call.number == SYS_madvise);
-    if (executes && (call.result >= 0 || partly) && !execute(replayer, actor, &call))
+    if (executes && (call.result >= 0 || partly) && !execute(actor, &call))
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
     /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
     if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
     if (call.stream) show_output(replayer, actor, &call);
-    if (!replayer_answer(replayer, actor, call.result)) return damaged(replayer);
+    if (!replayer_answer(actor, call.result)) return damaged(replayer);
     return OUTCOME_POSITION;
 }
 

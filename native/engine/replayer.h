@@ -66,11 +66,11 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub);
 int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t flags);
 /* Ends the real task of `task`; of the whole process if it is its last one. */
 void replayer_forget(struct replayer *replayer, pid_t task);
-int64_t replayer_inject(struct replayer *replayer, struct actor *actor, uint64_t number, const uint64_t arguments[6]);
+int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6]);
 enum outcome replayer_run(struct replayer *replayer, uint64_t until);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
 /* As recorded: gives the actor's pending call its result, which policy has carried out. */
-bool replayer_answer(struct replayer *replayer, struct actor *actor, int64_t result);
+bool replayer_answer(struct actor *actor, int64_t result);
 
 #endif
