@@ -198,16 +198,16 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     } while (request == REQUEST_INTERRUPTED && !state->events.size);
     struct task *subject = state->subject;
     switch (request) {
-    case REQUEST_EXEC: return Py_BuildValue("(sii)", "exec", subject->tid, subject->group->pid);
+    case REQUEST_EXEC: return Py_BuildValue("(sii)", "exec", subject->turn.tid, subject->group->pid);
     case REQUEST_MAP:
     case REQUEST_WRITTEN:
     case REQUEST_UNKNOWN:
-        return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : request == REQUEST_WRITTEN ? "written" : "unknown", subject->tid, subject->group->pid,
+        return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : request == REQUEST_WRITTEN ? "written" : "unknown", subject->turn.tid, subject->group->pid,
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
-    case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->tid, subject->group->pid, subject->held[0].si_signo);
-    case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->tid, subject->group->pid);
+    case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
+    case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
-        return Py_BuildValue("(siiIiii)", "exiting", subject->tid, subject->group->pid, subject->group->tasks, state->exit_status,
+        return Py_BuildValue("(siiIiii)", "exiting", subject->turn.tid, subject->group->pid, subject->group->tasks, state->exit_status,
                              subject->in_call || subject->fatal_fault ? 1 : 0, subject->fatal_behind ? 1 : 0);
     case REQUEST_FLUSH:
     case REQUEST_INTERRUPTED: return Py_BuildValue("(s)", "flush");

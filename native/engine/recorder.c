@@ -46,7 +46,8 @@ void recorder_initialise(struct recorder *recorder)
 {
     memset(recorder, 0, sizeof *recorder);
     read_clock(&recorder->start);
-    recorder->last_flush = recorder->slice = recorder->start;
+    recorder->last_flush = recorder->start;
+    recorder->scheduler.slice = SLICE_NANOSECONDS;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
     for (int i = 1; i < 3; i++) {
@@ -58,14 +59,15 @@ void recorder_initialise(struct recorder *recorder)
     }
 }
 
+static struct task *first_task(const struct recorder *recorder) { return (struct task *)recorder->scheduler.first; }
+
+static struct task *next_task(const struct task *task) { return (struct task *)task->turn.next; }
+
+struct task *recorder_find(const struct recorder *recorder, pid_t tid) { return (struct task *)scheduler_find(&recorder->scheduler, tid); }
+
 static void remove_task(struct recorder *recorder, struct task *task)
 {
-    for (struct task **link = &recorder->tasks; *link; link = &(*link)->next)
-        if (*link == task) {
-            *link = task->next;
-            break;
-        }
-    if (recorder->current == task) recorder->current = NULL;
+    scheduler_remove(&recorder->scheduler, &task->turn);
     if (task->group && --task->group->tasks == 0) free(task->group);
     buffer_free(&task->inputs);
     free(task);
@@ -73,30 +75,19 @@ static void remove_task(struct recorder *recorder, struct task *task)
 
 void recorder_free(struct recorder *recorder)
 {
-    while (recorder->tasks) remove_task(recorder, recorder->tasks);
+    while (first_task(recorder)) remove_task(recorder, first_task(recorder));
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
     buffer_free(&recorder->sent);
     free(recorder->watched);
 }
 
-struct task *recorder_find(struct recorder *recorder, pid_t tid)
-{
-    if (recorder->current && recorder->current->tid == tid) return recorder->current;
-    for (struct task *task = recorder->tasks; task; task = task->next)
-        if (task->tid == tid) return task;
-    return NULL;
-}
-
-/* New tasks stand at the end, so that the list is also the order of turns. */
 static struct task *add_task(struct recorder *recorder, pid_t tid)
 {
     struct task *task = calloc(1, sizeof *task);
     if (!task) return NULL;
-    task->tid = tid;
-    struct task **link = &recorder->tasks;
-    while (*link) link = &(*link)->next;
-    *link = task;
+    task->turn.tid = tid;
+    scheduler_add(&recorder->scheduler, &task->turn);
     return task;
 }
 
@@ -129,7 +120,7 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
     recorder->event_count++;
 }
 
-static void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->tid, sizeof task->mask, &task->mask); }
+static void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }
 
 static void child_main(const char *path, char *const argv[], char *const envp[], int gate, int report)
 {
@@ -173,8 +164,8 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
         group->stream[1] = 1;
         group->stream[2] = 2;
         task->started = true;
-        task->state = TASK_RUNNING;
-        recorder->current = task;
+        task->turn.state = TASK_RUNNING;
+        recorder->scheduler.current = &task->turn;
         recorder->root = pid;
         char go = 1;
         int status = 0;
@@ -191,7 +182,7 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
         if (!error) {
             task->in_call = true;
             task->executed = true;
-            task->state = TASK_READY;
+            task->turn.state = TASK_READY;
             note_mask(task);
         }
     }
@@ -280,19 +271,19 @@ static void put_outputs(struct recorder *recorder, struct task *task, int64_t re
     struct ranges ranges = {0};
     const struct syscall_row *row = task->row;
     if (task->entry.orig_rax == SYS_restart_syscall && task->restart_row)
-        transfer_outputs(task->tid, task->restart_row, task->restart_arguments, result, &ranges);
-    else if (row && task->call != CALL_REFUSED) transfer_outputs(task->tid, row, task->arguments, result, &ranges);
+        transfer_outputs(task->turn.tid, task->restart_row, task->restart_arguments, result, &ranges);
+    else if (row && task->call != CALL_REFUSED) transfer_outputs(task->turn.tid, row, task->arguments, result, &ranges);
     struct buffer *events = &recorder->events;
     wire_array(events, 2 * (ranges.count + recorder->extra_pairs));
     for (size_t i = 0; i < ranges.count; i++) {
         size_t mark;
         uint64_t address = (uintptr_t)ranges.item[i].iov_base;
-        size_t size = readable(task->tid, address, ranges.item[i].iov_len);
+        size_t size = readable(task->turn.tid, address, ranges.item[i].iov_len);
         wire_unsigned(events, address);
         mark = events->size;
         uint8_t *place = wire_binary_reserve(events, size);
         if (!place && size) break;
-        size_t got = tracee_read(task->tid, address, place, size);
+        size_t got = tracee_read(task->turn.tid, address, place, size);
         if (got == size) continue;
         /* Unreadable behind `got`: encode what is there. */
         uint8_t *copy = got ? malloc(got) : NULL;
@@ -318,7 +309,7 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
     unsigned count = task->row ? task->row->argument_count : 6;
     unsigned stream = stream_of(task, result);
     bool sent = stream && recorder->sent.size;
-    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, sent ? 8 : stream ? 7 : 6);
+    recorder_begin_event(recorder, EVENT_SYSCALL, task->turn.tid, sent ? 8 : stream ? 7 : 6);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, task->entry.orig_rax);
     wire_signed(events, result);
@@ -348,7 +339,7 @@ static void answer_call(struct task *task, struct user_regs_struct *registers, i
 static bool choose_held(struct task *task)
 {
     uint64_t mask = 0;
-    if (!task->held_count || ptrace(PTRACE_GETSIGMASK, task->tid, sizeof mask, &mask) == -1) return false;
+    if (!task->held_count || ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof mask, &mask) == -1) return false;
     for (unsigned i = 0; i < task->held_count; i++) {
         siginfo_t info = task->held[i];
         if (mask & UINT64_C(1) << (info.si_signo - 1)) continue;
@@ -362,7 +353,7 @@ static bool choose_held(struct task *task)
 static bool enter_call(struct task *task)
 {
     struct user_regs_struct *entry = &task->entry;
-    if (tracee_get_registers(task->tid, entry)) return false;
+    if (tracee_get_registers(task->turn.tid, entry)) return false;
     task->in_call = true;
     task->at_boundary = false;
     task->call = CALL_PLAIN;
@@ -372,13 +363,13 @@ static bool enter_call(struct task *task)
         struct user_regs_struct cancelled = *entry;
         cancelled.orig_rax = (uint64_t)-1;
         task->call = CALL_CANCELLED;
-        return tracee_set_registers(task->tid, &cancelled) == 0;
+        return tracee_set_registers(task->turn.tid, &cancelled) == 0;
     }
     task->row = row_of(entry->orig_rax, arguments);
     narrow_arguments(task->row, task->arguments);
     task->inputs.size = task->input_pairs = 0;
     if (!task->row) return true;
-    task->input_pairs = task->row->in_count ? transfer_inputs(task->tid, task->row, task->arguments, &task->inputs) : 0;
+    task->input_pairs = task->row->in_count ? transfer_inputs(task->turn.tid, task->row, task->arguments, &task->inputs) : 0;
     struct user_regs_struct changed = *entry;
     if (task->row->replay == REPLAY_REFUSE) {
         changed.orig_rax = (uint64_t)-1;
@@ -392,7 +383,7 @@ static bool enter_call(struct task *task)
     } else if (entry->orig_rax == SYS_prctl && (task->arguments[0] == PR_SET_TSC || task->arguments[0] == PR_GET_TSC)) {
         /* The counter stays with the recorder; the program is told what it would be told without. */
         int state = PR_TSC_ENABLE;
-        bool got = task->arguments[0] == PR_SET_TSC || tracee_write(task->tid, task->arguments[1], &state, sizeof state);
+        bool got = task->arguments[0] == PR_SET_TSC || tracee_write(task->turn.tid, task->arguments[1], &state, sizeof state);
         answer_call(task, &changed, got ? 0 : -EFAULT);
     } else if (entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) {
         /* The program must not see, nor undo, that it shares one processor with its tracer. */
@@ -405,7 +396,7 @@ static bool enter_call(struct task *task)
     } else {
         return true;
     }
-    return tracee_set_registers(task->tid, &changed) == 0;
+    return tracee_set_registers(task->turn.tid, &changed) == 0;
 }
 
 static int64_t answer_affinity(struct recorder *recorder, struct task *task, int64_t result)
@@ -413,12 +404,12 @@ static int64_t answer_affinity(struct recorder *recorder, struct task *task, int
     const uint64_t *arguments = task->arguments;
     size_t size = arguments[1] < recorder->affinity_bytes ? arguments[1] : recorder->affinity_bytes;
     if (task->entry.orig_rax == SYS_sched_getaffinity) {
-        if (result > 0) tracee_write(task->tid, arguments[2], &recorder->affinity, size);
+        if (result > 0) tracee_write(task->turn.tid, arguments[2], &recorder->affinity, size);
         return result;
     }
     cpu_set_t wanted;
     CPU_ZERO(&wanted);
-    if (tracee_read(task->tid, arguments[2], &wanted, size) != size) return -EFAULT;
+    if (tracee_read(task->turn.tid, arguments[2], &wanted, size) != size) return -EFAULT;
     CPU_AND(&wanted, &wanted, &recorder->affinity);
     if (!CPU_COUNT(&wanted)) return -EINVAL;
     recorder->affinity = wanted;
@@ -432,7 +423,7 @@ static void follow_call(struct task *task, int64_t result)
     switch (task->entry.orig_rax) {
     case SYS_rt_sigaction:
         if (result == 0 && arguments[0] < SIGNALS && arguments[1] &&
-            tracee_read(task->tid, arguments[1], &action, sizeof action) == sizeof action) {
+            tracee_read(task->turn.tid, arguments[1], &action, sizeof action) == sizeof action) {
             task->group->disposition[arguments[0]] = action.handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action.handler;
             task->group->once[arguments[0]] = (action.flags & SA_RESETHAND) != 0;
             if (arguments[0] == SIGSEGV) task->group->on_segv = action;
@@ -448,7 +439,7 @@ static void follow_call(struct task *task, int64_t result)
 static bool is_watched(const struct recorder *recorder, const struct task *task)
 {
     struct stat status;
-    if (!stat_descriptor(task->tid, (int64_t)task->arguments[task->row->effect_arg], &status)) return false;
+    if (!stat_descriptor(task->turn.tid, (int64_t)task->arguments[task->row->effect_arg], &status)) return false;
     for (size_t i = 0; i < recorder->watched_count; i++)
         if (recorder->watched[i].device == status.st_dev && recorder->watched[i].inode == status.st_ino) return true;
     return false;
@@ -480,7 +471,7 @@ static struct clone_args read_clone_request(const struct task *task)
 {
     struct clone_args request = {0};
     size_t size = task->arguments[1] < sizeof request ? task->arguments[1] : sizeof request;
-    tracee_read(task->tid, task->arguments[0], &request, size);
+    tracee_read(task->turn.tid, task->arguments[0], &request, size);
     return request;
 }
 
@@ -488,8 +479,8 @@ static struct clone_args read_clone_request(const struct task *task)
 static void add_clone_outputs(struct recorder *recorder, const struct task *task)
 {
     struct clone_args request = read_clone_request(task);
-    if (request.flags & CLONE_PARENT_SETTID) add_output(recorder, task->tid, request.parent_tid, sizeof(pid_t));
-    if (request.flags & CLONE_PIDFD) add_output(recorder, task->tid, request.pidfd, sizeof(int));
+    if (request.flags & CLONE_PARENT_SETTID) add_output(recorder, task->turn.tid, request.parent_tid, sizeof(pid_t));
+    if (request.flags & CLONE_PIDFD) add_output(recorder, task->turn.tid, request.pidfd, sizeof(int));
 }
 
 static void put_sigreturn(struct recorder *recorder, struct task *task)
@@ -499,8 +490,8 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
     struct user_regs_struct registers = task->exit;
     registers.orig_rax = (uint64_t)-1;
     note_mask(task);
-    if (tracee_get_xstate(task->tid, area, &size)) size = 0;
-    recorder_begin_event(recorder, EVENT_SYSCALL, task->tid, 6);
+    if (tracee_get_xstate(task->turn.tid, area, &size)) size = 0;
+    recorder_begin_event(recorder, EVENT_SYSCALL, task->turn.tid, 6);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, SYS_rt_sigreturn);
     wire_signed(events, (int64_t)registers.rax);
@@ -517,7 +508,7 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
 
 static enum request leave_call(struct recorder *recorder, struct task *task)
 {
-    if (tracee_get_registers(task->tid, &task->exit)) return REQUEST_NONE;
+    if (tracee_get_registers(task->turn.tid, &task->exit)) return REQUEST_NONE;
     task->in_call = false;
     task->at_boundary = true;
     if (task->executed) {
@@ -535,7 +526,7 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.rip -= SYSCALL_INSTRUCTION_BYTES;
         fixed.rax = task->entry.orig_rax;
         fixed.orig_rax = (uint64_t)-1;
-        tracee_set_registers(task->tid, &fixed);
+        tracee_set_registers(task->turn.tid, &fixed);
         task->at_boundary = false;
         task->injecting = true;
         task->resume_signal = task->held[0].si_signo;
@@ -552,7 +543,7 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.rax = (uint64_t)result;
     }
     if (task->call == CALL_AFFINITY || task->call == CALL_FREE || task->call == CALL_ANSWERED) {
-        tracee_set_registers(task->tid, &fixed);
+        tracee_set_registers(task->turn.tid, &fixed);
         task->exit = fixed;
     }
     if (task->entry.orig_rax == SYS_rt_sigreturn) {
@@ -595,7 +586,7 @@ static bool stops_by_default(int signal)
 
 static void put_instruction(struct recorder *recorder, struct task *task, uint64_t address, const struct instruction *instruction)
 {
-    recorder_begin_event(recorder, EVENT_INSTRUCTION, task->tid, 4);
+    recorder_begin_event(recorder, EVENT_INSTRUCTION, task->turn.tid, 4);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, address);
     wire_text(events, instruction->name);
@@ -619,24 +610,24 @@ static void undo_force(struct task *task, int signal)
         struct user_regs_struct registers;
         struct kernel_sigaction saved;
         bool dead;
-        if (tracee_get_registers(task->tid, &registers)) return;
+        if (tracee_get_registers(task->turn.tid, &registers)) return;
         uint64_t room = registers.rsp - 1024; /* below the red zone */
-        if (tracee_read(task->tid, room, &saved, sizeof saved) != sizeof saved) return;
+        if (tracee_read(task->turn.tid, room, &saved, sizeof saved) != sizeof saved) return;
         const uint64_t arguments[6] = {(uint64_t)signal, room, 0, 8};
-        tracee_write(task->tid, room, action, sizeof *action);
-        tracee_inject(task->tid, SYS_rt_sigaction, arguments, &dead);
+        tracee_write(task->turn.tid, room, action, sizeof *action);
+        tracee_inject(task->turn.tid, SYS_rt_sigaction, arguments, &dead);
         if (dead) return;
-        tracee_write(task->tid, room, &saved, sizeof saved);
+        tracee_write(task->turn.tid, room, &saved, sizeof saved);
     }
-    ptrace(PTRACE_SETSIGMASK, task->tid, sizeof task->mask, &task->mask);
+    ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
 }
 
 static bool emulate(struct recorder *recorder, struct task *task, int signal)
 {
     struct user_regs_struct registers;
-    if (tracee_get_registers(task->tid, &registers)) return false;
+    if (tracee_get_registers(task->turn.tid, &registers)) return false;
     uint8_t code[16];
-    size_t size = tracee_read(task->tid, registers.rip, code, sizeof code);
+    size_t size = tracee_read(task->turn.tid, registers.rip, code, sizeof code);
     if (signal == SIGILL) {
         size = 0;
         for (size_t i = 0; i < task->group->patch_count; i++)
@@ -648,7 +639,7 @@ static bool emulate(struct recorder *recorder, struct task *task, int signal)
     struct instruction instruction;
     if (!instruction_emulate(code, size, &registers, &instruction)) return false;
     put_instruction(recorder, task, registers.rip, &instruction);
-    if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->tid, &registers)) return false;
+    if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->turn.tid, &registers)) return false;
     undo_force(task, signal);
     return true;
 }
@@ -671,11 +662,11 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
 {
     static uint8_t area[XSTATE_BYTES];
     struct user_regs_struct registers;
-    if (tracee_get_registers(task->tid, &registers)) return;
+    if (tracee_get_registers(task->turn.tid, &registers)) return;
     size_t size = sizeof area;
-    if (tracee_get_xstate(task->tid, area, &size)) size = 0;
+    if (tracee_get_xstate(task->turn.tid, area, &size)) size = 0;
     note_mask(task);
-    recorder_begin_event(recorder, EVENT_SIGNAL, task->tid, 7);
+    recorder_begin_event(recorder, EVENT_SIGNAL, task->turn.tid, 7);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)info->si_signo);
     wire_unsigned(events, place);
@@ -684,9 +675,9 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     wire_binary(events, &registers, sizeof registers);
     wire_binary(events, area, size);
     wire_unsigned(events, registers.rsp);
-    uint64_t frame = frame_size(task->tid, registers.rsp);
+    uint64_t frame = frame_size(task->turn.tid, registers.rsp);
     uint8_t *copy = malloc(frame);
-    size_t got = copy ? tracee_read(task->tid, registers.rsp, copy, frame) : 0;
+    size_t got = copy ? tracee_read(task->turn.tid, registers.rsp, copy, frame) : 0;
     wire_binary(events, copy, got);
     free(copy);
 }
@@ -706,14 +697,14 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
     int status;
-    if (ptrace(PTRACE_SINGLESTEP, task->tid, 0, signal) == -1 || !tracee_wait(task->tid, &status)) return;
+    if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, signal) == -1 || !tracee_wait(task->turn.tid, &status)) return;
     if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
         if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
         put_signal(recorder, task, info, place);
-        tracee_get_registers(task->tid, &task->exit);
+        tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
     } else {
-        task->state = TASK_PENDING;
+        task->turn.state = TASK_PENDING;
         task->status = status;
     }
 }
@@ -722,14 +713,14 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
 {
     siginfo_t info;
     struct user_regs_struct registers;
-    if (ptrace(PTRACE_GETSIGINFO, task->tid, 0, &info) == -1) return;
+    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return;
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return;
     if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return;
     if (task->injecting && signal == task->held[0].si_signo) {
         task->injecting = false;
         info = task->held[0];
         memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
-        ptrace(PTRACE_SETSIGINFO, task->tid, 0, &info);
+        ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info);
         deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return;
     }
@@ -737,7 +728,7 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
         deliver(recorder, task, &info, PLACE_FAULT, true);
         return;
     }
-    if (tracee_get_registers(task->tid, &registers)) return;
+    if (tracee_get_registers(task->turn.tid, &registers)) return;
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
     bool boundary = task->at_boundary && registers.rip == task->exit.rip && registers.rsp == task->exit.rsp && registers.rcx == task->exit.rcx;
     bool no_handler = disposition != DISPOSITION_HANDLER;
@@ -753,14 +744,13 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
 static bool spawned(struct recorder *recorder, struct task *parent, int event)
 {
     unsigned long message = 0;
-    if (ptrace(PTRACE_GETEVENTMSG, parent->tid, 0, &message) == -1) return false;
+    if (ptrace(PTRACE_GETEVENTMSG, parent->turn.tid, 0, &message) == -1) return false;
     pid_t tid = (pid_t)message;
     struct task *child = recorder_find(recorder, tid);
-    if (!child) {
-        child = add_task(recorder, tid);
-        if (!child) return false;
-        child->state = TASK_RUNNING;
-    }
+    enum task_state state = child ? TASK_PENDING : TASK_RUNNING;
+    if (!child) child = add_task(recorder, tid);
+    if (!child) return false;
+    child->turn.state = state;
     uint64_t flags = 0;
     const uint64_t *arguments = parent->arguments;
     uint64_t child_tid = arguments[3];
@@ -780,7 +770,7 @@ static bool spawned(struct recorder *recorder, struct task *parent, int event)
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
     child->set_child_tid = flags & CLONE_CHILD_SETTID ? child_tid : 0;
     recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);
-    wire_unsigned(&recorder->events, (uint64_t)parent->tid);
+    wire_unsigned(&recorder->events, (uint64_t)parent->turn.tid);
     wire_unsigned(&recorder->events, flags);
     wire_unsigned(&recorder->events, (uint64_t)group->pid);
     return true;
@@ -790,11 +780,11 @@ static void start(struct recorder *recorder, struct task *task)
 {
     uint32_t tid = 0;
     struct user_regs_struct registers;
-    if (tracee_get_registers(task->tid, &registers)) return;
+    if (tracee_get_registers(task->turn.tid, &registers)) return;
     registers.orig_rax = (uint64_t)-1;
     task->started = true;
-    bool written = task->set_child_tid && tracee_read(task->tid, task->set_child_tid, &tid, sizeof tid) == sizeof tid;
-    recorder_begin_event(recorder, EVENT_START, task->tid, 2);
+    bool written = task->set_child_tid && tracee_read(task->turn.tid, task->set_child_tid, &tid, sizeof tid) == sizeof tid;
+    recorder_begin_event(recorder, EVENT_START, task->turn.tid, 2);
     wire_array(&recorder->events, written ? 2 : 0);
     if (written) {
         wire_unsigned(&recorder->events, task->set_child_tid);
@@ -809,7 +799,7 @@ static void put_exit(struct recorder *recorder, const struct task *task, int sta
     bool shared = task->group->tasks > 1 && task->clear_child_tid;
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
-    recorder_begin_event(recorder, EVENT_EXIT, task->tid, 3);
+    recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, 3);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)status);
     wire_unsigned(events, arrived);
@@ -832,7 +822,7 @@ static void finish_exit(struct recorder *recorder)
 {
     struct task *task = recorder->subject;
     put_exit(recorder, task, recorder->exit_status);
-    pid_t tid = task->tid;
+    pid_t tid = task->turn.tid;
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
     ptrace(PTRACE_CONT, tid, 0, 0);
     if (!leader || alone) {
@@ -864,7 +854,7 @@ static enum request checksum_due(struct recorder *recorder, struct task *task)
 /* Takes in a stop of `task`; afterwards it is READY, unless it says otherwise. */
 static enum request handle(struct recorder *recorder, struct task *task, int status)
 {
-    task->state = TASK_READY;
+    task->turn.state = TASK_READY;
     if (!WIFSTOPPED(status)) {
         vanish(recorder, task, status);
         return REQUEST_NONE;
@@ -882,7 +872,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     case PTRACE_EVENT_VFORK: return spawned(recorder, task, event) ? REQUEST_NONE : REQUEST_FAILED;
     case PTRACE_EVENT_EXIT: {
         unsigned long message = 0;
-        ptrace(PTRACE_GETEVENTMSG, task->tid, 0, &message);
+        ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
         recorder->subject = task;
         recorder->exit_status = (int)message;
         recorder->exiting = true;
@@ -890,8 +880,8 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     }
     case PTRACE_EVENT_STOP:
         if (group_stopped(status)) {
-            ptrace(PTRACE_LISTEN, task->tid, 0, 0);
-            task->state = TASK_BLOCKED;
+            ptrace(PTRACE_LISTEN, task->turn.tid, 0, 0);
+            task->turn.state = TASK_BLOCKED;
         }
         return REQUEST_NONE;
     default: return REQUEST_NONE;
@@ -908,7 +898,7 @@ static void take_over_leader(struct recorder *recorder, pid_t tid)
     struct task *leader = recorder_find(recorder, tid), *thread = recorder_find(recorder, (pid_t)former);
     if (!thread) return;
     if (leader) remove_task(recorder, leader);
-    thread->tid = tid;
+    thread->turn.tid = tid;
     thread->in_call = true;
 }
 
@@ -922,24 +912,10 @@ static void note_stop(struct recorder *recorder, pid_t tid, int status)
         task = WIFSTOPPED(status) ? add_task(recorder, tid) : NULL;
         if (!task) return;
     }
-    if (!WIFSTOPPED(status)) {
-        vanish(recorder, task, status);
-        return;
-    }
-    task->state = TASK_PENDING;
     task->status = status;
-}
-
-/* The next task after `last` in the order of turns that can go on; blocked ones cannot. */
-static struct task *next_turn(struct recorder *recorder, struct task *last)
-{
-    struct task *task = last && last->next ? last->next : recorder->tasks;
-    for (struct task *first = task; task;) {
-        if (task->group && (task->state == TASK_READY || task->state == TASK_PENDING)) return task;
-        task = task->next ? task->next : recorder->tasks;
-        if (task == first) break;
-    }
-    return NULL;
+    if (task->turn.state == TASK_UNKNOWN) return;
+    if (WIFSTOPPED(status)) task->turn.state = TASK_PENDING;
+    else vanish(recorder, task, status);
 }
 
 static bool collect(struct recorder *recorder, int flags)
@@ -950,13 +926,13 @@ static bool collect(struct recorder *recorder, int flags)
     return tid > 0;
 }
 
-static bool others_live(const struct recorder *recorder) { return recorder->tasks && recorder->tasks->next; }
+static bool others_live(const struct recorder *recorder) { return recorder->scheduler.first && recorder->scheduler.first->next; }
 
 /* A task may be freed by any wait, so that it is looked for before it is looked at. */
 static bool is_running(const struct recorder *recorder, const struct task *task)
 {
-    for (const struct task *other = recorder->tasks; other; other = other->next)
-        if (other == task) return task->state == TASK_RUNNING;
+    for (const struct turn *turn = recorder->scheduler.first; turn; turn = turn->next)
+        if (turn == &task->turn) return task->turn.state == TASK_RUNNING;
     return false;
 }
 
@@ -967,18 +943,18 @@ static enum request advance(struct recorder *recorder, struct task *task)
     bool may_block = task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
     int signal = task->resume_signal;
     task->resume_signal = 0;
-    task->state = TASK_RUNNING;
-    if (ptrace(PTRACE_SYSCALL, task->tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
+    task->turn.state = TASK_RUNNING;
+    if (ptrace(PTRACE_SYSCALL, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
     if (may_block && others_live(recorder)) {
         for (unsigned i = 0; is_running(recorder, task) && i < YIELDS; i++) {
             sched_yield();
             while (collect(recorder, WNOHANG)) {}
         }
         if (is_running(recorder, task)) {
-            char state = tracee_state(task->tid);
+            char state = tracee_state(task->turn.tid);
             if (state == 'S' || state == 'D') {
                 while (collect(recorder, WNOHANG)) {}
-                if (is_running(recorder, task)) task->state = TASK_BLOCKED;
+                if (is_running(recorder, task)) task->turn.state = TASK_BLOCKED;
             }
         }
     }
@@ -998,15 +974,14 @@ static bool flush_due(struct recorder *recorder)
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
-/* At the entry of a call others get their turn when the slice is over. */
-static bool slice_over(struct recorder *recorder, const struct task *task)
+/* The task that goes on; a switch can be recorded at the entry of a call. NULL: all are waiting. */
+static struct task *choose(struct recorder *recorder)
 {
-    if (!task->in_call || !others_live(recorder)) return false;
-    struct timespec now;
-    read_clock(&now);
-    if (nanoseconds(&recorder->slice, &now) < SLICE_NANOSECONDS) return false;
-    recorder->slice = now;
-    return true;
+    const struct task *task = (struct task *)recorder->scheduler.current;
+    struct timespec now = recorder->start;
+    if (others_live(recorder)) read_clock(&now);
+    bool may_switch = task && task->turn.state == TASK_READY && task->in_call && others_live(recorder);
+    return (struct task *)scheduler_choose(&recorder->scheduler, nanoseconds(&recorder->start, &now), may_switch);
 }
 
 static bool is_stuck(const struct task *task)
@@ -1031,14 +1006,14 @@ static enum request run_loop(struct recorder *recorder)
             errno = ENOMEM;
             return REQUEST_FAILED;
         }
-        if (!recorder->tasks) {
+        if (!first_task(recorder)) {
             int status;
             if (waitpid(recorder->root, &status, __WALL) == recorder->root) recorder->root_status = status;
             return REQUEST_DONE;
         }
         if (flush_due(recorder)) return REQUEST_FLUSH;
-        struct task *task = recorder->current;
-        if (task && task->state == TASK_RUNNING) {
+        struct task *task = (struct task *)recorder->scheduler.current;
+        if (task && task->turn.state == TASK_RUNNING) {
             /* Interrupted while waiting for it. */
             if (is_stuck(task)) {
                 recorder->subject = task;
@@ -1047,17 +1022,13 @@ static enum request run_loop(struct recorder *recorder)
             if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
             continue;
         }
-        if (!task || task->state == TASK_BLOCKED || (task->state == TASK_READY && slice_over(recorder, task))) {
-            struct task *next = next_turn(recorder, task);
-            if (!next) {
-                if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
-                continue;
-            }
-            if (next != task) read_clock(&recorder->slice);
-            task = recorder->current = next;
+        task = choose(recorder);
+        if (!task) {
+            if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+            continue;
         }
         enum request request;
-        if (task->state == TASK_PENDING) request = handle(recorder, task, task->status);
+        if (task->turn.state == TASK_PENDING) request = handle(recorder, task, task->status);
         else request = advance(recorder, task);
         if (request != REQUEST_NONE) return request;
     }
@@ -1067,7 +1038,7 @@ static void undo_patches(struct task *task)
 {
     struct group *group = task->group;
     for (size_t i = 0; i < group->patch_count; i++)
-        tracee_write(task->tid, group->patches[i].address, group->patches[i].original, group->patches[i].size);
+        tracee_write(task->turn.tid, group->patches[i].address, group->patches[i].original, group->patches[i].size);
     group->patch_count = 0;
 }
 
@@ -1084,9 +1055,9 @@ enum request recorder_run(struct recorder *recorder)
 /* Brings a task to a stop; the signal that it stopped for, if any, or -1 when it is gone. */
 static int stop_task(struct task *task)
 {
-    if (task->state == TASK_BLOCKED || task->state == TASK_RUNNING) {
-        if (ptrace(PTRACE_INTERRUPT, task->tid, 0, 0) == -1 || !tracee_wait(task->tid, &task->status)) return -1;
-    } else if (task->state == TASK_READY) {
+    if (task->turn.state == TASK_BLOCKED || task->turn.state == TASK_RUNNING) {
+        if (ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &task->status)) return -1;
+    } else if (task->turn.state == TASK_READY) {
         return task->resume_signal;
     }
     if (!WIFSTOPPED(task->status)) return -1;
@@ -1101,32 +1072,32 @@ static void let_go(struct recorder *recorder, struct task *task)
     int signal = stop_task(task);
     if (signal < 0) return;
     struct user_regs_struct registers;
-    bool dead = tracee_get_registers(task->tid, &registers) != 0;
+    bool dead = tracee_get_registers(task->turn.tid, &registers) != 0;
     if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
         /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
         struct user_regs_struct cancelled = registers;
         cancelled.orig_rax = (uint64_t)-1;
-        tracee_set_registers(task->tid, &cancelled);
-        ptrace(PTRACE_SYSCALL, task->tid, 0, 0);
-        dead = !tracee_wait(task->tid, &task->status) || !WIFSTOPPED(task->status);
+        tracee_set_registers(task->turn.tid, &cancelled);
+        ptrace(PTRACE_SYSCALL, task->turn.tid, 0, 0);
+        dead = !tracee_wait(task->turn.tid, &task->status) || !WIFSTOPPED(task->status);
         registers.rax = registers.orig_rax;
         registers.orig_rax = (uint64_t)-1;
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;
-        if (!dead) tracee_set_registers(task->tid, &registers);
+        if (!dead) tracee_set_registers(task->turn.tid, &registers);
     }
     if (!dead && task->group) {
-        tracee_inject(task->tid, SYS_prctl, enable, &dead);
+        tracee_inject(task->turn.tid, SYS_prctl, enable, &dead);
         undo_patches(task);
-        for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->tid, task->held[i].si_signo);
+        for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
     }
-    sched_setaffinity(task->tid, sizeof recorder->affinity, &recorder->affinity);
+    sched_setaffinity(task->turn.tid, sizeof recorder->affinity, &recorder->affinity);
     /* Only from a signal's own stop does detaching deliver it as it was. */
-    ptrace(PTRACE_DETACH, task->tid, 0, signal);
+    ptrace(PTRACE_DETACH, task->turn.tid, 0, signal);
 }
 
 void recorder_detach(struct recorder *recorder)
 {
     while (collect(recorder, WNOHANG)) {}
-    for (struct task *task = recorder->tasks; task; task = task->next) let_go(recorder, task);
-    while (recorder->tasks) remove_task(recorder, recorder->tasks);
+    for (struct task *task = first_task(recorder); task; task = next_task(task)) let_go(recorder, task);
+    while (first_task(recorder)) remove_task(recorder, first_task(recorder));
 }

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "scheduler.h"
 #include "syscall_table.h"
 #include "tracee.h"
 #include "wire.h"
@@ -44,17 +45,9 @@ struct group {
     size_t patch_count;
 };
 
-enum task_state {
-    TASK_READY,   /* stopped; may be resumed */
-    TASK_PENDING, /* stopped; its stop is not handled yet */
-    TASK_RUNNING,
-    TASK_BLOCKED, /* in the kernel until something happens */
-};
-
 struct task {
-    pid_t tid;
+    struct turn turn; /* first, so that a pointer to it is one to the task */
     struct group *group;
-    enum task_state state;
     int status; /* of a pending stop */
     bool started, in_call, at_boundary, executed;
     bool fatal_fault, fatal_behind; /* about to die: at its own fault or a call, or right behind its last event */
@@ -74,8 +67,9 @@ struct task {
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid;
-    struct task *next;
 };
+
+_Static_assert(offsetof(struct task, turn) == 0, "a turn is the head of a task");
 
 enum request {
     REQUEST_NONE,
@@ -98,7 +92,7 @@ struct file_identity {
 };
 
 struct recorder {
-    struct task *tasks, *current;
+    struct scheduler scheduler;
     struct task *subject; /* of the request */
     int64_t result;       /* of the subject's call */
     int exit_status;      /* wait status of the subject */
@@ -114,7 +108,7 @@ struct recorder {
     size_t extra_pairs;
     struct buffer sent; /* output that was never in the task's memory */
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
-    struct timespec start, last_flush, slice;
+    struct timespec start, last_flush;
     uint64_t last_time; /* microseconds of the last event */
     cpu_set_t affinity; /* what the program believes */
     size_t affinity_bytes;
@@ -129,6 +123,6 @@ enum request recorder_run(struct recorder *recorder);
 void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items);
 /* Lets every task go on untraced, with the time stamp counter readable again. */
 void recorder_detach(struct recorder *recorder);
-struct task *recorder_find(struct recorder *recorder, pid_t tid);
+struct task *recorder_find(const struct recorder *recorder, pid_t tid);
 
 #endif
