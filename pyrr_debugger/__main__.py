@@ -1,5 +1,29 @@
-"""`python -m pyrr_debugger` is `pyrr`."""
+"""The command `pyrr`, also as `python -m pyrr_debugger`."""
 
-from .cli import main
+from __future__ import annotations
 
-main()
+import sys
+
+from .errors import PyrrError
+from .recorder import launch
+
+
+def main() -> None:
+    """Runs `pyrr`; errors of the user's concern are one message on stderr."""
+    try:
+        request = launch.plain_request(sys.argv[1:])
+        if request:
+            launch.record(request)
+        from .cli import cli
+
+        cli(prog_name="pyrr")
+    except PyrrError as error:
+        print(f"pyrr: {error}", file=sys.stderr)
+        sys.exit(error.status)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from . import _engine, procfs, registers
 
@@ -43,8 +43,7 @@ def again(pid: int, ranges: tuple[Range, ...]) -> list[Range]:
     return [(s, e, sparse, _engine.checksum(pid, s, e, sparse)) for s, e, sparse, _ in ranges]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A page whose content is not the recorded one. `word` is the address of the one word that differs, with
     its recorded and replayed values; None where more than one does."""
 

@@ -1,13 +1,10 @@
-"""The command `pyrr`. Each subcommand is a file of its own in `commands`, imported when it is called."""
+"""The command line of `pyrr`. Each subcommand is a file of its own in `commands`, imported when it is called."""
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import click
-
-from .errors import PyrrError
 
 _COMMANDS = {
     "record": "Record a program and its children.",
@@ -50,15 +47,3 @@ def cli() -> None:
     pyrr dump                     see what it did
     pyrr replay --to 1200         stand before event 1200
     """
-
-
-def main() -> None:
-    """Runs `pyrr`; errors of the user's concern are one message on stderr."""
-    try:
-        cli(prog_name="pyrr")
-    except PyrrError as error:
-        print(f"pyrr: {error}", file=sys.stderr)
-        sys.exit(error.status)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)

@@ -8,11 +8,9 @@ dl-cacheinfo.h say what it reads; Intel SDM volume 2 (CPUID) and AMD APM volume 
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyrr_debugger.errors import TraceError
 
@@ -142,8 +140,7 @@ _FEATURES = {
 }
 
 
-@dataclass(frozen=True)
-class CpuFeatures:
+class CpuFeatures(NamedTuple):
     """What a processor answers to cpuid, as far as it is the same on all its cores and at all times.
 
     `vendor` ("GenuineIntel") and `brand` (the commercial name) are for people. `xcr0` is what xgetbv(0)
@@ -176,6 +173,8 @@ class CpuFeatures:
     @classmethod
     def from_wire(cls, wire: object) -> CpuFeatures:
         """The inverse of `to_wire`; TraceError if `wire` is not what that makes."""
+        import re
+
         if not isinstance(wire, dict):
             raise TraceError("The trace's description of the processor is not a map.")
         vendor, brand, xcr0, packed = (wire.get(key) for key in ("vendor", "brand", "xcr0", "leaves"))

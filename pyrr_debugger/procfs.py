@@ -11,14 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _DELETED = b" (deleted)"
 _AT_NULL = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One line of /proc/PID/maps.
 
     `start` and `end` are addresses (`end` is the first one after the mapping), `offset` is in bytes of the
@@ -42,8 +41,7 @@ class Mapping:
     deleted: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Descriptor:
+class Descriptor(NamedTuple):
     """An open file descriptor: where its /proc link points, its position in bytes, its open flags.
 
     `target` is the link's text as it stands: a path (perhaps with " (deleted)"), "pipe:[123]",

@@ -10,8 +10,7 @@ import mmap
 import os
 import resource
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from . import _engine, procfs
 from .errors import PyrrError, TraceError
@@ -25,8 +24,7 @@ _KERNEL_OWN = ("[vvar", "[vsyscall]")  # changes by itself, or is everywhere the
 _LARGEST_STACK = 1 << 30
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(NamedTuple):
     """One mapping and its content. `pages` are (address, bytes) runs that differ from `piece`, or from zero."""
 
     start: int
@@ -38,8 +36,7 @@ class Region:
     pages: tuple[tuple[int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """A process at a stop. `stack_limit` is its soft RLIMIT_STACK; -1 is unlimited."""
 
     executable: str

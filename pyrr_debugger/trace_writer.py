@@ -10,13 +10,15 @@ import os
 import queue
 import threading
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
-import zstandard
 
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
+
+if TYPE_CHECKING:
+    import zstandard
 
 _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 
@@ -33,14 +35,12 @@ class TraceWriter:
         self.path = path
         self.error: OSError | None = None
         self._known: set[str] = set()
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
-        with open(os.path.join(path, "header"), "xb") as file:
-            file.write(packed)
+        self._compressor: zstandard.ZstdCompressor
         self._cache = FileCache()
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
         self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
         self._affinity = os.sched_getaffinity(0)
+        self._queue.put((self._write_header, header))
         self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
         self._thread.start()
 
@@ -86,12 +86,21 @@ class TraceWriter:
     def _work(self) -> None:
         # The recorder's thread is bound to the processor of the program; this one takes another.
         os.sched_setaffinity(0, self._affinity)
+        # Only here: its import costs 4 ms, in which the program starts already.
+        import zstandard
+
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         while (task := self._queue.get()) is not None:
             if self.error is None:
                 try:
                     task[0](*task[1:])
                 except OSError as error:
                     self.error = error
+
+    def _write_header(self, header: dict[str, Any]) -> None:
+        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
+        with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
+            _write_all(file, packed)
 
     def _write_file(self, hash_: str, content: bytes) -> None:
         path = self._stored(hash_)

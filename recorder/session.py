@@ -9,9 +9,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import FrameType
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgpack
 
@@ -19,7 +18,7 @@ from .. import _engine, checksum, cpu, procfs, snapshot
 from ..errors import PyrrError
 from ..trace_format import EventKind, FilePiece, FileWrite
 from ..trace_writer import TraceWriter
-from .entropy import random_sites, trap_bytes
+from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
@@ -47,8 +46,7 @@ class CannotRecord(Exception):
     """Recording ends here, and the program goes on without; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
+class Recording(NamedTuple):
     """What came of a session. `status` is the exit status of the program as a shell gives it (128 + signal);
     `failure` says why the trace is cut, if it is."""
 
@@ -186,21 +184,25 @@ class RecordingSession:
         _hide_vdso(task)
         for mapping in procfs.read_maps(process):
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
-                code = _engine.read(process, mapping.start, mapping.end - mapping.start)
-                self._replace_random(task, code, mapping.start)
+                stored = self._files.store_mapped(process, mapping)
+                self._replace_random(task, mapping.start, mapping.end - mapping.start, stored and stored[0])
         image = snapshot.take(process, self._files).to_wire()
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
         self._emit(EventKind.EXEC, task, image)
 
-    def _replace_random(self, task: int, code: bytes, base: int) -> list[tuple[int, bytes]]:
+    def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:
         """Puts a trap in the place of each rdrand and rdseed; returns what was written."""
+        sites = known_sites(self._writer.cache, piece, start) if piece else None
+        if sites is None:
+            sites = random_sites(_engine.read(task, start, size), start)
+            if piece:
+                remember_sites(self._writer.cache, piece, start, sites)
         patches = []
-        for site in random_sites(code, base):
-            at = site.address - base
+        for site in sites:
             try:
-                self._engine.patch(task, site.address, code[at : at + site.length])
+                self._engine.patch(task, site.address, _engine.read(task, site.address, site.length))
             except OSError:
                 self._emit(EventKind.NOTE, task, f"too many rdrand instructions: {site.address:#x} is not recorded")
                 break
@@ -230,7 +232,7 @@ class RecordingSession:
             piece = piece._replace(shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
         outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
         if prot & _PROT_EXEC and not shared:
-            outputs += self._replace_random(task, _engine.read(process, result, piece.length), result)
+            outputs += self._replace_random(task, result, piece.length, piece)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:

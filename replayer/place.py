@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from .session import MappedPiece, ReplaySession
 
 
-
 class _TaskMemory:
     """Memory of a task, as pythonstack reads it."""
 

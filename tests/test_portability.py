@@ -164,7 +164,7 @@ def nobody(public: Path, monkeypatch: pytest.MonkeyPatch) -> Surroundings:
             f"#!{directory}/{version} -IS\n"
             f"import sys, site\n"
             f"site.addsitedir({sysconfig.get_path('purelib')!r})\n"
-            "from pyrr_debugger.cli import main\n"
+            "from pyrr_debugger.__main__ import main\n"
             "sys.exit(main())\n"
         )
         launcher.chmod(0o755)

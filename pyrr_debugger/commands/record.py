@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 import click
 
-from .. import home
+from ..recorder.launch import Request, record
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -28,12 +25,4 @@ def command(output: str | None, quiet: bool, checksum_every: int, command: tuple
     pyrr record python app.py --port 8000
     pyrr record -o /tmp/flaky -- pytest -x tests/test_flaky.py
     """
-    from ..recorder.session import RecordingSession, report
-
-    path = output or home.new_trace(command[0])
-    recording = RecordingSession(list(command), path, checksum_every).run()
-    home.point_latest(recording.path)
-    report(recording, quiet)
-    # Nothing is left to be done but to take the interpreter down, which takes as long as the program's own start.
-    sys.stderr.flush()
-    os._exit(recording.status)
+    record(Request(command, output, quiet, checksum_every))
