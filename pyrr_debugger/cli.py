@@ -12,6 +12,7 @@ _COMMANDS = {
     "dump": "Print the events of a trace, like strace.",
     "info": "Describe a trace.",
     "verify": "Replay a trace and compare all of its memory.",
+    "ps": "Show the processes of a trace.",
     "ls": "List the traces.",
     "rm": "Remove traces.",
 }

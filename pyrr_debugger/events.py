@@ -117,6 +117,13 @@ class ChecksumEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveEvent(Event):
+    """A task goes on unrecorded from here; `text` says why."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndEvent(Event):
     """The recording is complete. `status` is the wait status of the first process."""
 
@@ -229,5 +236,6 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.INSTRUCTION: _instruction,
     EventKind.CHECKSUM: _checksum,
     EventKind.END: lambda head, items: EndEvent(*head, *_typed(items, int)[:1]),
+    EventKind.LEAVE: lambda head, items: LeaveEvent(*head, *_typed(items, str)[:1]),
     EventKind.NOTE: lambda head, items: NoteEvent(*head, *_typed(items, str)[:1]),
 }

@@ -120,6 +120,15 @@ def descriptors(pid: int) -> list[Descriptor]:
     return found
 
 
+def program_names(pid: int) -> list[str]:
+    """What one may call the program of a process: its executable's path and name, the name it was called by, and, of a
+    script, the script's."""
+    path = os.readlink(f"/proc/{pid}/exe")
+    called = os.fsdecode(_read(pid, "cmdline").partition(b"\0")[0])
+    comm = os.fsdecode(_read(pid, "comm").rstrip(b"\n"))
+    return [path, os.path.basename(path), os.path.basename(called), comm]
+
+
 def status(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status by name ("Tgid", "SigCgt", ...), values as text without the padding."""
     return _pairs(_read(pid, "status"))

@@ -6,8 +6,10 @@ import struct
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-FORMAT = 1
+FORMAT = 2
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""
+
+READABLE = (1, 2)
 
 SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
 HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
@@ -35,6 +37,7 @@ class EventKind(IntEnum):
     END = 7
     NOTE = 8
     START = 9
+    LEAVE = 10
 
 
 class FilePiece(NamedTuple):

@@ -20,6 +20,8 @@ class Request(NamedTuple):
     output: str | None = None
     quiet: bool = False
     checksum_every: int = 0
+    follow: str = "all"
+    wait: bool = False
 
 
 def plain_request(words: list[str]) -> Request | None:
@@ -47,7 +49,9 @@ def record(request: Request) -> NoReturn:
     from .session import RecordingSession, report
 
     path = request.output or home.new_trace(request.command[0])
-    recording = RecordingSession(list(request.command), path, request.checksum_every).run()
+    recording = RecordingSession(
+        list(request.command), path, request.checksum_every, request.follow, request.wait
+    ).run()
     home.point_latest(recording.path)
     report(recording, request.quiet)
     # Nothing is left to be done but to take the interpreter down, which takes as long as the program's own start.

@@ -20,6 +20,7 @@ from ..trace_format import EventKind, FilePiece, FileWrite
 from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
+from .outsiders import Outsiders
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -71,7 +72,9 @@ def find_program(command: str) -> str:
 class RecordingSession:
     """Records one command and all its children into a new trace."""
 
-    def __init__(self, command: list[str], path: str, checksum_every: int = 0) -> None:
+    def __init__(
+        self, command: list[str], path: str, checksum_every: int = 0, follow: str = "all", wait: bool = False
+    ) -> None:
         """Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
         self._program = find_program(command[0])
         self._command = command
@@ -92,8 +95,9 @@ class RecordingSession:
         except OSError as error:
             raise PyrrError(f"cannot make a trace at {path}: {error.strerror}") from None
         self._files = FileRecorder(self._writer)
-        self._engine = _engine.Recorder()
-        self._engine.checksum_every = checksum_every
+        self._follow = follow
+        self._engine = _engine.Recorder(checksum_every, wait, follow_forks=follow != "none")
+        self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
         self._root = 0
@@ -129,6 +133,7 @@ class RecordingSession:
             "unknown": self._unknown,
             "checksum": self._checksum,
             "exiting": self._exiting,
+            "left": self._left,
             "flush": self._flush,
             "stuck": self._stuck,
         }
@@ -140,6 +145,7 @@ class RecordingSession:
                 return f"the kernel refused to trace on ({error.strerror})"
             if kind == "done":
                 self._status = cast(int, detail[0])
+                self._engine.detach("the first process had ended")
                 self._flush()  # the end is a chunk of its own: whether a trace is whole is seen without reading it
                 self._emit(EventKind.END, 0, self._status)
                 self._flush()
@@ -155,7 +161,7 @@ class RecordingSession:
 
     def _live_on(self) -> None:
         """The program goes on untraced."""
-        self._engine.detach()
+        self._engine.detach("recording stopped")
         with contextlib.suppress(ChildProcessError):
             while True:
                 try:
@@ -177,7 +183,29 @@ class RecordingSession:
         name = signal.Signals(number).name
         raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
 
+    def _follows(self, process: int) -> bool:
+        """Whether a process that has just executed a program is one of those to record."""
+        if process == self._root or self._follow == "all":
+            return True
+        return self._follow in [f"exec {name}" for name in procfs.program_names(process)]
+
+    def _left(self, task: int, process: int, child: int) -> None:
+        """A child is not recorded, and has its parent's shared memory."""
+        for mapping in procfs.read_maps(process):
+            if mapping.shared and mapping.prot & _PROT_WRITE:
+                name = mapping.name or "anonymous memory"
+                text = f"{name} is shared with process {child}, which is not recorded: what it writes is missing"
+                self._emit(EventKind.NOTE, task, text)
+
+    def _look_for_outsiders(self, task: int, process: int) -> None:
+        with contextlib.suppress(OSError):
+            for text in self._outsiders.look(process):
+                self._emit(EventKind.NOTE, task, text)
+
     def _exec(self, task: int, process: int) -> None:
+        if not self._follows(process):
+            self._engine.leave(task, f"{os.readlink(f'/proc/{process}/exe')} is not followed")
+            return
         with open(f"/proc/{process}/exe", "rb") as file:
             if file.read(5)[4:] != _ELF_CLASS_64:
                 raise CannotRecord(f"{os.readlink(file.name)} is a 32-bit program")
@@ -213,11 +241,14 @@ class RecordingSession:
 
     def _map(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
         if nr != _SYS_MMAP:
+            self._look_for_outsiders(task, process)
             self._complete(_memory_of(process, result))
             return
         _, length, prot, flags, descriptor, offset = args
         descriptor &= 0xFFFFFFFF
         shared = flags & 0xF in _MAP_SHARED_TYPES
+        if shared:
+            self._look_for_outsiders(task, process)
         mapped = self._files.store_descriptor(process, descriptor, offset, length)
         if mapped is None:
             target = _target(process, descriptor)
@@ -285,6 +316,8 @@ class RecordingSession:
 
     def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int) -> None:
         # A task that dies amid computation has changed memory since its last event.
+        if tasks == 1:
+            self._look_for_outsiders(task, process)
         if tasks == 1 and (arrived or behind):
             self._checksum(task, process, arrived)
 

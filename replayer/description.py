@@ -15,6 +15,7 @@ from ..events import (
     ExecEvent,
     ExitEvent,
     InstructionEvent,
+    LeaveEvent,
     NoteEvent,
     SignalEvent,
     SpawnEvent,
@@ -55,7 +56,7 @@ def describe_event(event: Event) -> str:
         place = _WHERE[event.place] if 0 <= event.place < len(_WHERE) else "?"
         return f"--- {_signal_name(event.signal)} (handler entered; {place}) ---"
     if isinstance(event, ExitEvent):
-        return f"+++ {_ending(event.status)} +++"
+        return f"+++ {ending(event.status)} +++"
     if isinstance(event, InstructionEvent):
         changes = ", ".join(f"{NAMES[i % len(NAMES)]}={v:#x}" for i, v in event.changes)
         return f"{event.name} at {event.address:#x}: {changes}"
@@ -68,8 +69,10 @@ def describe_event(event: Event) -> str:
         return f"checksum of {sum(end - start for start, end, *_ in event.ranges)} bytes"
     if isinstance(event, NoteEvent):
         return f"note: {event.text}"
+    if isinstance(event, LeaveEvent):
+        return f"+++ goes on unrecorded: {event.text} +++"
     if isinstance(event, EndEvent):
-        return f"end of the recording: {_ending(event.status)}"
+        return f"end of the recording: {ending(event.status)}"
     raise TypeError(type(event))
 
 
@@ -92,7 +95,7 @@ def as_data(event: Event) -> dict[str, Any]:
         data.update(arguments=arguments, result=0)
     elif isinstance(event, ExitEvent):
         data.update(result=event.status)
-    elif isinstance(event, NoteEvent):
+    elif isinstance(event, (NoteEvent, LeaveEvent)):
         data.update(arguments={"text": event.text})
     elif isinstance(event, InstructionEvent):
         data.update(arguments={"address": event.address})
@@ -130,7 +133,8 @@ def _signal_name(number: int) -> str:
         return f"SIG{number}"
 
 
-def _ending(status: int) -> str:
+def ending(status: int) -> str:
+    """A wait status in words."""
     if status & 0x7F:
         return f"killed by {_signal_name(status & 0x7F)}{' (core dumped)' if status & 0x80 else ''}"
     return f"exited with {status >> 8 & 0xFF}"

@@ -19,6 +19,7 @@ from ..events import (
     Event,
     ExecEvent,
     ExitEvent,
+    LeaveEvent,
     NoteEvent,
     SpawnEvent,
     StartEvent,
@@ -27,6 +28,7 @@ from ..events import (
 )
 from ..trace_format import EventKind, FilePiece
 from ..trace_reader import TraceReader
+from .selection import Selection
 from .sharing import SharedMemory
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
@@ -73,13 +75,22 @@ class ReplaySession:
     """Replays a trace from its beginning. A context manager: nothing is left behind at its end.
 
     `stdout` and `stderr` are descriptors to which the program's output goes as it is replayed; -1 is nowhere.
-    With `verify`, checksums in the trace are compared, into `verification`.
+    With `verify`, checksums in the trace are compared, into `verification`. With a `selection`, only its events are
+    replayed.
     """
 
-    def __init__(self, trace: TraceReader, stdout: int = -1, stderr: int = -1, verify: bool = False) -> None:
+    def __init__(
+        self,
+        trace: TraceReader,
+        stdout: int = -1,
+        stderr: int = -1,
+        verify: bool = False,
+        selection: Selection | None = None,
+    ) -> None:
         """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
         trace.check()
         self.trace = trace
+        self._selection = selection
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
         self._shared = SharedMemory()
@@ -189,7 +200,10 @@ class ReplaySession:
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]
-        self._engine.load(chunk.first, chunk.count, self.trace.data_of(index))
+        data = self.trace.data_of(index)
+        if self._selection:
+            data = self._selection.filtered(data, chunk.first)
+        self._engine.load(chunk.first, chunk.count, data)
         self._chunk = index
 
     def _divergence(self, reason: str) -> DivergenceError:
@@ -211,6 +225,7 @@ class ReplaySession:
             SpawnEvent: self._spawn,
             StartEvent: self._start,
             ExitEvent: self._exit,
+            LeaveEvent: self._leave,
             SyscallEvent: self._memory_call,
             ChecksumEvent: self._checksum,
         }
@@ -260,6 +275,11 @@ class ReplaySession:
         pid = self.real(event.task)
         for address, data in event.outputs:
             _engine.write(pid, address, data)
+        self._engine.forget(event.task)
+        self._process.pop(event.task, None)
+        self._engine.advance(0)
+
+    def _leave(self, event: LeaveEvent) -> None:
         self._engine.forget(event.task)
         self._process.pop(event.task, None)
         self._engine.advance(0)

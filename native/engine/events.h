@@ -13,6 +13,7 @@ enum event_kind {
     EVENT_END = 7,
     EVENT_NOTE = 8,
     EVENT_START = 9,
+    EVENT_LEAVE = 10,
 };
 
 /* Where a signal found the task: behind its last event, at the entry of its next system call, or at its own fault. */

@@ -142,8 +142,15 @@ typedef struct {
 
 static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    if (!PyArg_ParseTuple(args, "") || (keywords && PyDict_GET_SIZE(keywords))) return -1;
-    recorder_initialise(&((Recorder *)self)->state);
+    static char *names[] = {"checksum_every", "wait", "follow_forks", NULL};
+    unsigned long long every;
+    int wait, follow_forks;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "Kpp", names, &every, &wait, &follow_forks)) return -1;
+    struct recorder *state = &((Recorder *)self)->state;
+    recorder_initialise(state);
+    state->checksum_every = state->next_checksum = every;
+    state->wait = wait;
+    state->follow_forks = follow_forks;
     return 0;
 }
 
@@ -204,6 +211,7 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     case REQUEST_UNKNOWN:
         return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : request == REQUEST_WRITTEN ? "written" : "unknown", subject->turn.tid, subject->group->pid,
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
+    case REQUEST_LEFT: return Py_BuildValue("(siii)", "left", subject->turn.tid, subject->group->pid, state->left);
     case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
@@ -291,10 +299,23 @@ static PyObject *Recorder_patch(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Recorder_leave(PyObject *self, PyObject *args)
+{
+    int tid;
+    const char *reason;
+    if (!PyArg_ParseTuple(args, "is", &tid, &reason)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    struct task *task = recorder_find(state, tid);
+    if (!task) return os_error(ESRCH);
+    recorder_leave(state, task->group, reason);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Recorder_detach(PyObject *self, PyObject *args)
 {
-    (void)args;
-    recorder_detach(&((Recorder *)self)->state);
+    const char *reason;
+    if (!PyArg_ParseTuple(args, "s", &reason)) return NULL;
+    recorder_detach(&((Recorder *)self)->state, reason);
     Py_RETURN_NONE;
 }
 
@@ -302,22 +323,6 @@ static PyObject *Recorder_get_events(PyObject *self, void *closure)
 {
     (void)closure;
     return PyLong_FromUnsignedLongLong(((Recorder *)self)->state.event_count);
-}
-
-static PyObject *Recorder_get_every(PyObject *self, void *closure)
-{
-    (void)closure;
-    return PyLong_FromUnsignedLongLong(((Recorder *)self)->state.checksum_every);
-}
-
-static int Recorder_set_every(PyObject *self, PyObject *value, void *closure)
-{
-    (void)closure;
-    struct recorder *state = &((Recorder *)self)->state;
-    unsigned long long every = value ? PyLong_AsUnsignedLongLong(value) : 0;
-    if (PyErr_Occurred()) return -1;
-    state->checksum_every = state->next_checksum = every;
-    return 0;
 }
 
 static PyObject *Recorder_watch(PyObject *self, PyObject *args)
@@ -341,13 +346,13 @@ static PyMethodDef Recorder_methods[] = {
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
-    {"detach", Recorder_detach, METH_NOARGS, "detach(): let every task go on unrecorded."},
+    {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
+    {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyGetSetDef Recorder_attributes[] = {
     {"events", Recorder_get_events, NULL, "Events so far.", NULL},
-    {"checksum_every", Recorder_get_every, Recorder_set_every, "Events between two checksums; 0: only at exits.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -577,8 +582,8 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int module_execute(PyObject *module)
 {
     if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
-    PyObject *kinds = Py_BuildValue("(iiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
-                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START);
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);

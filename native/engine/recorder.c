@@ -48,6 +48,7 @@ void recorder_initialise(struct recorder *recorder)
     read_clock(&recorder->start);
     recorder->last_flush = recorder->start;
     recorder->scheduler.slice = SLICE_NANOSECONDS;
+    recorder->wait = recorder->follow_forks = true;
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
     for (int i = 1; i < 3; i++) {
@@ -741,15 +742,35 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
 
 /* Tasks. */
 
-static bool spawned(struct recorder *recorder, struct task *parent, int event)
+static void note_end(struct recorder *recorder, pid_t tid, int status)
+{
+    if (tid != recorder->root) return;
+    recorder->root_status = status;
+    recorder->root_ended = true;
+}
+
+static void let_go(struct recorder *recorder, struct task *task);
+
+/* A child that is not recorded from its beginning; what its parent sees of it is recorded with the parent. */
+static void leave_child(struct recorder *recorder, struct task *child)
+{
+    if (child->turn.state == TASK_RUNNING && !tracee_wait(child->turn.tid, &child->status)) child->status = 0;
+    if (WIFSTOPPED(child->status)) {
+        child->turn.state = TASK_PENDING;
+        let_go(recorder, child);
+    }
+    remove_task(recorder, child);
+}
+
+static enum request spawned(struct recorder *recorder, struct task *parent, int event)
 {
     unsigned long message = 0;
-    if (ptrace(PTRACE_GETEVENTMSG, parent->turn.tid, 0, &message) == -1) return false;
+    if (ptrace(PTRACE_GETEVENTMSG, parent->turn.tid, 0, &message) == -1) return REQUEST_FAILED;
     pid_t tid = (pid_t)message;
     struct task *child = recorder_find(recorder, tid);
     enum task_state state = child ? TASK_PENDING : TASK_RUNNING;
     if (!child) child = add_task(recorder, tid);
-    if (!child) return false;
+    if (!child) return REQUEST_FAILED;
     child->turn.state = state;
     uint64_t flags = 0;
     const uint64_t *arguments = parent->arguments;
@@ -764,16 +785,22 @@ static bool spawned(struct recorder *recorder, struct task *parent, int event)
         flags = CLONE_VM | CLONE_VFORK;
     }
     struct group *group = flags & CLONE_THREAD ? parent->group : new_group(tid, parent->group);
-    if (!group) return false;
+    if (!group) return REQUEST_FAILED;
     join_group(child, group);
     child->mask = parent->mask;
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
     child->set_child_tid = flags & CLONE_CHILD_SETTID ? child_tid : 0;
+    if (!recorder->follow_forks && !(flags & CLONE_VM)) {
+        leave_child(recorder, child);
+        recorder->subject = parent;
+        recorder->left = tid;
+        return REQUEST_LEFT;
+    }
     recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);
     wire_unsigned(&recorder->events, (uint64_t)parent->turn.tid);
     wire_unsigned(&recorder->events, flags);
     wire_unsigned(&recorder->events, (uint64_t)group->pid);
-    return true;
+    return REQUEST_NONE;
 }
 
 static void start(struct recorder *recorder, struct task *task)
@@ -829,7 +856,7 @@ static void finish_exit(struct recorder *recorder)
         /* Its last writes to shared memory must be over before anybody else runs. */
         int status = 0;
         while (tracee_wait(tid, &status) && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
-        if (!WIFSTOPPED(status) && tid == recorder->root) recorder->root_status = status;
+        if (!WIFSTOPPED(status)) note_end(recorder, tid, status);
     } else {
         /* A leader is reaped only after its last thread; or a thread that executes a program takes its id over. */
         for (char state = tracee_state(tid); state && state != 'Z' && state != 't'; state = tracee_state(tid)) sched_yield();
@@ -869,7 +896,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     case PTRACE_EVENT_EXEC: task->executed = true; return REQUEST_NONE;
     case PTRACE_EVENT_CLONE:
     case PTRACE_EVENT_FORK:
-    case PTRACE_EVENT_VFORK: return spawned(recorder, task, event) ? REQUEST_NONE : REQUEST_FAILED;
+    case PTRACE_EVENT_VFORK: return spawned(recorder, task, event);
     case PTRACE_EVENT_EXIT: {
         unsigned long message = 0;
         ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
@@ -905,7 +932,7 @@ static void take_over_leader(struct recorder *recorder, pid_t tid)
 /* Notes a stop of a task that is not the one waited for. */
 static void note_stop(struct recorder *recorder, pid_t tid, int status)
 {
-    if (!WIFSTOPPED(status) && tid == recorder->root) recorder->root_status = status;
+    if (!WIFSTOPPED(status)) note_end(recorder, tid, status);
     if (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXEC) take_over_leader(recorder, tid);
     struct task *task = recorder_find(recorder, tid);
     if (!task) {
@@ -1011,6 +1038,7 @@ static enum request run_loop(struct recorder *recorder)
             if (waitpid(recorder->root, &status, __WALL) == recorder->root) recorder->root_status = status;
             return REQUEST_DONE;
         }
+        if (recorder->root_ended && !recorder->wait) return REQUEST_DONE;
         if (flush_due(recorder)) return REQUEST_FLUSH;
         struct task *task = (struct task *)recorder->scheduler.current;
         if (task && task->turn.state == TASK_RUNNING) {
@@ -1095,9 +1123,31 @@ static void let_go(struct recorder *recorder, struct task *task)
     ptrace(PTRACE_DETACH, task->turn.tid, 0, signal);
 }
 
-void recorder_detach(struct recorder *recorder)
+static void leave(struct recorder *recorder, struct task *task, const char *reason)
+{
+    if (task->started) {
+        recorder_begin_event(recorder, EVENT_LEAVE, task->turn.tid, 1);
+        wire_text(&recorder->events, reason);
+    }
+    let_go(recorder, task);
+}
+
+void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)
 {
     while (collect(recorder, WNOHANG)) {}
-    for (struct task *task = first_task(recorder); task; task = next_task(task)) let_go(recorder, task);
+    for (struct task *task = first_task(recorder), *next; task; task = next) {
+        next = next_task(task);
+        if (task->group != group) continue;
+        bool last = group->tasks == 1;
+        leave(recorder, task, reason);
+        remove_task(recorder, task);
+        if (last) return;
+    }
+}
+
+void recorder_detach(struct recorder *recorder, const char *reason)
+{
+    while (collect(recorder, WNOHANG)) {}
+    for (struct task *task = first_task(recorder); task; task = next_task(task)) leave(recorder, task, reason);
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
 }

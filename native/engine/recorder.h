@@ -79,6 +79,7 @@ enum request {
     REQUEST_UNKNOWN, /* a call without a row: complete the event with what it may have written */
     REQUEST_CHECKSUM, /* a task stands at the entry of its next call */
     REQUEST_EXITING, /* a task is about to end; its memory is still there */
+    REQUEST_LEFT,    /* `left` was created, is not recorded, and runs already */
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
     REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
@@ -96,9 +97,13 @@ struct recorder {
     struct task *subject; /* of the request */
     int64_t result;       /* of the subject's call */
     int exit_status;      /* wait status of the subject */
+    pid_t left;
     pid_t root;
     int root_status;
     bool deferred, exiting;
+    bool root_ended;
+    bool wait;          /* for all tasks; else the end of the root is the end of the recording */
+    bool follow_forks;  /* else children that do not share memory go unrecorded from their beginning */
     struct file_identity *watched; /* files that are mapped and might be written */
     size_t watched_count;
     uint64_t checksum_every, next_checksum; /* events; 0: never */
@@ -121,8 +126,9 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
 enum request recorder_run(struct recorder *recorder);
 /* The head of an event: [kind, task, delta time, ... and `items` more. */
 void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items);
-/* Lets every task go on untraced, with the time stamp counter readable again. */
-void recorder_detach(struct recorder *recorder);
+/* Lets a process go on untraced, with the time stamp counter readable again. */
+void recorder_leave(struct recorder *recorder, struct group *group, const char *reason);
+void recorder_detach(struct recorder *recorder, const char *reason);
 struct task *recorder_find(const struct recorder *recorder, pid_t tid);
 
 #endif

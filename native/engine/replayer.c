@@ -568,6 +568,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
+    if (head->kind == EVENT_LEAVE) return true;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == 0;
@@ -615,6 +616,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             if (!actor) return diverge(replayer, "there is no such task");
             outcome = feed_instruction(replayer, actor, &cursor);
             break;
+        case EVENT_NOTE: replayer_advance(replayer, NULL); continue;
         default: return OUTCOME_POLICY;
         }
         if (outcome != OUTCOME_POSITION) return outcome;

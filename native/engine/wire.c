@@ -89,8 +89,8 @@ void wire_binary(struct buffer *buffer, const void *data, size_t size)
 void wire_text(struct buffer *buffer, const char *text)
 {
     size_t size = strlen(text);
-    if (size > 31) size = 31;
-    put_big_endian(buffer, (uint8_t)(0xa0 | size), 0, 0);
+    if (size < 32) put_big_endian(buffer, (uint8_t)(0xa0 | size), 0, 0);
+    else put_big_endian(buffer, 0xdb, size, 4);
     buffer_append(buffer, text, size);
 }
 

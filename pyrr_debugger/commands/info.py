@@ -13,6 +13,7 @@ from .. import home
 from ..errors import TraceError
 from ..events import EndEvent, ExecEvent, NoteEvent, SyscallEvent
 from ..trace_reader import TraceReader
+from .options import print_table
 
 
 @click.command()
@@ -99,7 +100,6 @@ def _interpreter(reader: TraceReader, event: ExecEvent) -> dict[str, str | None]
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, box=None)
@@ -117,4 +117,4 @@ def _print(facts: dict[str, Any]) -> None:
         table.add_row(name, value)
     for warning in facts["warnings"]:
         table.add_row("warning", warning)
-    Console(highlight=False, soft_wrap=True).print(table)
+    print_table(table)

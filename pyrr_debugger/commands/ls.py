@@ -11,12 +11,12 @@ import click
 from .. import home
 from ..errors import TraceError
 from ..trace_reader import TraceReader
+from .options import print_table
 
 
 @click.command()
 def command() -> None:
     """List the traces in $PYRR_TRACE_DIR or $XDG_DATA_HOME/pyrr, the newest last."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -32,4 +32,4 @@ def command() -> None:
                 table.add_row(path.name, started, str(reader.count), size, shlex.join(reader.header["command"]))
         except TraceError:
             table.add_row(path.name, "", "", "", "(not readable as a trace)")
-    Console(highlight=False).print(table)
+    print_table(table)

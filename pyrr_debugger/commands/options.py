@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_UNWRAPPED = 4096
 
 
 def warn_if_cut(trace: TraceReader) -> None:
@@ -13,6 +19,13 @@ def warn_if_cut(trace: TraceReader) -> None:
     if trace.end is None:
         message = f"pyrr: {trace.path} is cut: the recording ended early, after {trace.count} events that are whole"
         print(message, file=sys.stderr)
+
+
+def print_table(table: Table) -> None:
+    """Prints a table as wide as the terminal, or unwrapped where there is none."""
+    from rich.console import Console
+
+    Console(highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED).print(table)
 
 
 def position_of(text: str, trace: TraceReader) -> int:

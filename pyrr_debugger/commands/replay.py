@@ -17,8 +17,9 @@ from .options import position_of, warn_if_cut
 @click.command()
 @click.argument("trace", required=False)
 @click.option("--to", "to", metavar="POSITION", help="Stop before this event takes effect; -K counts from the end.")
+@click.option("--process", "pid", type=int, metavar="PID", help="Replay only what this process needs; see 'pyrr ps'.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it stands as one JSON object (with --to).")
-def command(trace: str | None, to: str | None, as_json: bool) -> None:
+def command(trace: str | None, to: str | None, pid: int | None, as_json: bool) -> None:
     """Replay TRACE (a path, a name, or the latest).
 
     Without --to, runs to the end and writes what the program wrote. Exit status: 0 when the replay is the recording,
@@ -28,21 +29,23 @@ def command(trace: str | None, to: str | None, as_json: bool) -> None:
     pyrr replay
     pyrr replay python3-4 --to 1200
     """
+    from ..replayer.selection import Selection
     from ..replayer.session import ReplaySession
 
     # The engine waits for replayed code without looking at signals; it ends with us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     with TraceReader(home.find(trace)) as reader:
+        position = reader.count if to is None else position_of(to, reader)
+        selection = None if pid is None else Selection(reader, pid, position)
         if to is None:
             sys.stdout.flush()
-            with ReplaySession(reader, 1, 2) as session:
+            with ReplaySession(reader, 1, 2, selection=selection) as session:
                 session.run()
             warn_if_cut(reader)
             return
-        position = position_of(to, reader)
-        with ReplaySession(reader) as session:
+        with ReplaySession(reader, selection=selection) as session:
             _run_with_progress(session, position)
-            where = _where(session)
+            where = _where(session, pid)
     if as_json:
         print(json.dumps(where))
     else:
@@ -67,12 +70,13 @@ def _run_with_progress(session: Any, position: int) -> None:
                 return
 
 
-def _where(session: Any) -> dict[str, Any]:
+def _where(session: Any, pid: int | None) -> dict[str, Any]:
     from ..replayer.description import as_data, describe_event
     from ..replayer.place import native_location, python_stack
 
     event = session.next_event()
-    task = event.task if event is not None and event.task in session.tasks else (session.tasks or [0])[0]
+    tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid] or [0]
+    task = event.task if event is not None and event.task in tasks else tasks[0]
     where: dict[str, Any] = {
         "position": session.position,
         "event": as_data(event) if event is not None else None,
