@@ -18,6 +18,7 @@ STATUS = {
     "killed_by_signal": 143,
     "segfault": 139,
     "traceback_crash": 1,
+    "fault_in_handler": 139,
     "exec_from_thread": 5,
 }
 """How victims end that do not end well."""
@@ -29,6 +30,7 @@ NAMES = [
     "asyncio_loopback",
     "brk_growth",
     "codecs_and_hashes",
+    "death_writes",
     "deep_recursion",
     "denied_syscalls",
     "entropy",
@@ -36,6 +38,7 @@ NAMES = [
     "event_storm",
     "exit_status",
     "fault_handler",
+    "fault_in_handler",
     "files_and_directories",
     "gc_and_weakrefs",
     "killed_by_signal",

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <linux/sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -433,6 +434,9 @@ static void follow_call(struct task *task, int64_t result)
         break;
     case SYS_rt_sigprocmask: note_mask(task); break;
     case SYS_set_tid_address: task->clear_child_tid = arguments[0]; break;
+    case SYS_set_robust_list:
+        if (result == 0) task->robust_list = arguments[0];
+        break;
     default: break;
     }
 }
@@ -517,7 +521,8 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         task->group->patch_count = 0;
         for (unsigned i = 0; i < SIGNALS; i++)
             if (task->group->disposition[i] == DISPOSITION_HANDLER) task->group->disposition[i] = DISPOSITION_DEFAULT;
-        task->clear_child_tid = 0;
+        task->clear_child_tid = task->robust_list = 0;
+        task->group->memory = ++recorder->last_memory;
         check_streams(task->group);
         recorder->subject = task;
         return REQUEST_EXEC;
@@ -705,6 +710,10 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
     } else {
+        /* It dies of it: the kernel forces a fault on a task that blocks its signal, without the handler
+           (force_sig_info_to_task, kernel/signal.c). */
+        task->fatal_fault = place != PLACE_BEHIND_EVENT;
+        task->fatal_behind = settled && place == PLACE_BEHIND_EVENT;
         task->turn.state = TASK_PENDING;
         task->status = status;
     }
@@ -786,6 +795,7 @@ static enum request spawned(struct recorder *recorder, struct task *parent, int 
     }
     struct group *group = flags & CLONE_THREAD ? parent->group : new_group(tid, parent->group);
     if (!group) return REQUEST_FAILED;
+    if (!(flags & CLONE_VM)) group->memory = ++recorder->last_memory;
     join_group(child, group);
     child->mask = parent->mask;
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
@@ -820,35 +830,90 @@ static void start(struct recorder *recorder, struct task *task)
     wire_binary(&recorder->events, &registers, sizeof registers);
 }
 
-static void put_exit(struct recorder *recorder, const struct task *task, int status)
+static const struct task *peer_of(const struct recorder *recorder, const struct task *task)
 {
+    for (const struct task *other = first_task(recorder); other; other = next_task(other))
+        if (other != task && other->group && other->group->memory == task->group->memory) return other;
+    return NULL;
+}
+
+static void put_word(struct buffer *outputs, size_t *pairs, uint64_t address, uint32_t value)
+{
+    wire_unsigned(outputs, address);
+    wire_binary(outputs, (const uint8_t *)&value, sizeof value);
+    ++*pairs;
+}
+
+/* As the kernel marks a futex that a dead task holds (handle_futex_death, kernel/futex/core.c). */
+static void put_dead_futex(const struct task *task, pid_t from, uint64_t address, struct buffer *outputs, size_t *pairs)
+{
+    uint32_t value;
+    if (address % sizeof value || tracee_read(from, address, &value, sizeof value) != sizeof value) return;
+    if ((value & FUTEX_TID_MASK) != (uint32_t)task->turn.tid) return;
+    put_word(outputs, pairs, address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+}
+
+/* The futexes on the list that the task registered (exit_robust_list, the same file): the lowest bit of a link marks one
+   with priority inheritance, which is left in the same way. */
+static void put_robust_list(const struct task *task, pid_t from, struct buffer *outputs, size_t *pairs)
+{
+    struct {
+        uint64_t first, offset, pending;
+    } head;
+    if (!task->robust_list || tracee_read(from, task->robust_list, &head, sizeof head) != sizeof head) return;
+    uint64_t pending = head.pending & ~UINT64_C(1), entry = head.first & ~UINT64_C(1);
+    for (unsigned i = 0; entry && entry != task->robust_list && i < ROBUST_LIST_LIMIT; i++) {
+        if (entry != pending) put_dead_futex(task, from, entry + head.offset, outputs, pairs);
+        if (tracee_read(from, entry, &entry, sizeof entry) != sizeof entry) break;
+        entry &= ~UINT64_C(1);
+    }
+    if (pending) put_dead_futex(task, from, pending + head.offset, outputs, pairs);
+}
+
+/* `gone`: its memory can be read through another task only. */
+static void put_exit(struct recorder *recorder, const struct task *task, int status, bool gone)
+{
+    const struct task *peer = peer_of(recorder, task);
+    struct buffer outputs = {0};
+    size_t pairs = 0;
+    if (!gone || peer) put_robust_list(task, gone ? peer->turn.tid : task->turn.tid, &outputs, &pairs);
     /* The kernel clears the word only while others use the memory (mm_release). */
-    bool shared = task->group->tasks > 1 && task->clear_child_tid;
+    if (peer && task->clear_child_tid) put_word(&outputs, &pairs, task->clear_child_tid, 0);
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
     recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, 3);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)status);
     wire_unsigned(events, arrived);
-    wire_array(events, shared ? 2 : 0);
-    if (shared) {
-        static const uint8_t zero[4];
-        wire_unsigned(events, task->clear_child_tid);
-        wire_binary(events, zero, sizeof zero);
-    }
+    wire_array(events, 2 * pairs);
+    buffer_append(events, outputs.data, outputs.size);
+    buffer_free(&outputs);
+}
+
+/* A call that a fatal signal has interrupted returns to nobody, but may have written: output, and how long it would have
+   slept on. It has no stop of its own then (ptrace_stop, kernel/signal.c), and is still at -ENOSYS if it never ran. */
+static void finish_interrupted(struct recorder *recorder, struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!task->in_call || task->call != CALL_PLAIN || !task->row || task->row->replay != REPLAY_EMULATE) return;
+    if (tracee_get_registers(task->turn.tid, &registers) || registers.orig_rax != task->entry.orig_rax) return;
+    if ((int64_t)registers.rax == -ENOSYS) return;
+    put_call(recorder, task, (int64_t)registers.rax);
+    task->in_call = task->fatal_fault = false;
+    task->fatal_behind = true;
 }
 
 /* A task that SIGKILL hits at a stop ends without the stop for its end (ptrace_stop, kernel/signal.c). */
 static void vanish(struct recorder *recorder, struct task *task, int status)
 {
-    if (task->group && task->started) put_exit(recorder, task, status);
+    if (task->group && task->started) put_exit(recorder, task, status, true);
     remove_task(recorder, task);
 }
 
 static void finish_exit(struct recorder *recorder)
 {
     struct task *task = recorder->subject;
-    put_exit(recorder, task, recorder->exit_status);
+    put_exit(recorder, task, recorder->exit_status, false);
     pid_t tid = task->turn.tid;
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
     ptrace(PTRACE_CONT, tid, 0, 0);
@@ -900,6 +965,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     case PTRACE_EVENT_EXIT: {
         unsigned long message = 0;
         ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
+        finish_interrupted(recorder, task);
         recorder->subject = task;
         recorder->exit_status = (int)message;
         recorder->exiting = true;

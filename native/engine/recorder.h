@@ -36,6 +36,7 @@ struct kernel_sigaction {
 struct group {
     pid_t pid;
     unsigned tasks;
+    uint64_t memory; /* names its address space, which CLONE_VM shares among processes */
     /* Which descriptors are the recorder's own stdout (1) and stderr (2), followed through dup and close. */
     uint8_t stream[STREAM_DESCRIPTORS];
     uint8_t disposition[SIGNALS];
@@ -66,7 +67,7 @@ struct task {
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
-    uint64_t clear_child_tid, set_child_tid;
+    uint64_t clear_child_tid, set_child_tid, robust_list;
 };
 
 _Static_assert(offsetof(struct task, turn) == 0, "a turn is the head of a task");
@@ -100,6 +101,7 @@ struct recorder {
     pid_t left;
     pid_t root;
     int root_status;
+    uint64_t last_memory; /* the last name given to an address space */
     bool deferred, exiting;
     bool root_ended;
     bool wait;          /* for all tasks; else the end of the root is the end of the recording */
