@@ -136,6 +136,7 @@ class RecordingSession:
             "left": self._left,
             "flush": self._flush,
             "stuck": self._stuck,
+            "compatibility": self._compatibility,
         }
         while self._writer.error is None:
             try:
@@ -201,6 +202,9 @@ class RecordingSession:
         with contextlib.suppress(OSError):
             for text in self._outsiders.look(process):
                 self._emit(EventKind.NOTE, task, text)
+
+    def _compatibility(self, task: int, process: int) -> None:
+        raise CannotRecord(f"process {process} makes a 32-bit system call (int 0x80), which cannot be recorded yet")
 
     def _exec(self, task: int, process: int) -> None:
         if not self._follows(process):

@@ -274,6 +274,16 @@ def test_unwritable_place(one_interpreter: Interpreter, around: Surroundings) ->
     assert_one_message(result)
 
 
+def test_32_bit_call(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
+    """A system call by `int 0x80` does what it does bare, and ends the recording with its name."""
+    recorded = harness.record(tmp_path / "trace", one_interpreter.path, victim("call_of_32_bits"), around=around)
+    assert (recorded.status, recorded.stdout) == (0, b"before\nsame process True\n"), str(recorded)
+    assert b"int 0x80" in recorded.stderr
+    replayed = harness.replay(tmp_path / "trace")
+    assert (replayed.status, replayed.stdout) == (0, b"before\n"), str(replayed)
+    assert b" cut" in replayed.stderr
+
+
 def test_signal_in_computation(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
     """A handler that a computation waits for is run, at the price of the rest of the recording."""
     recorded = harness.record(tmp_path / "trace", one_interpreter.path, victim("signal_in_computation"), around=around)

@@ -29,6 +29,7 @@ class State(ctypes.Structure):
         ("current", ctypes.POINTER(Turn)),
         ("slice", ctypes.c_uint64),
         ("slice_start", ctypes.c_uint64),
+        ("yielded", ctypes.c_bool),
     ]
 
 
@@ -53,6 +54,9 @@ class Scheduler:
     def choose(self, now: int = 0, may_switch: bool = True) -> int | None:
         return self._tid(self._library.scheduler_choose(ctypes.byref(self._state), now, may_switch))
 
+    def yield_(self) -> None:
+        self._library.scheduler_yield(ctypes.byref(self._state))
+
     @staticmethod
     def _tid(turn: ctypes._Pointer[Turn]) -> int | None:
         return turn.contents.tid if turn else None
@@ -76,6 +80,16 @@ def test_a_turn_lasts_for_a_slice_and_ends_only_where_a_switch_can_be_recorded(l
     assert scheduler.choose(SLICE) == 2
     assert scheduler.choose(2 * SLICE - 1) == 2
     assert scheduler.choose(2 * SLICE) == 1
+
+
+def test_a_task_that_yields_lets_each_of_the_others_go_first(library: ctypes.CDLL) -> None:
+    scheduler = Scheduler(library, [READY, READY])
+    assert scheduler.choose() == 1
+    scheduler.yield_()
+    assert scheduler.choose(may_switch=False) == 1
+    assert [scheduler.choose(), scheduler.choose()] == [2, 2]
+    scheduler.yield_()
+    assert [scheduler.choose(), scheduler.choose()] == [1, 1]
 
 
 def test_a_task_that_blocks_gives_its_turn_to_the_next_in_order(library: ctypes.CDLL) -> None:

@@ -213,6 +213,7 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
     case REQUEST_LEFT: return Py_BuildValue("(siii)", "left", subject->turn.tid, subject->group->pid, state->left);
     case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
+    case REQUEST_COMPATIBILITY: return Py_BuildValue("(sii)", "compatibility", subject->turn.tid, subject->group->pid);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
         return Py_BuildValue("(siiIiii)", "exiting", subject->turn.tid, subject->group->pid, subject->group->tasks, state->exit_status,

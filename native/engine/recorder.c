@@ -352,10 +352,18 @@ static bool choose_held(struct task *task)
     return false;
 }
 
+/* `int 0x80` numbers its calls as 32-bit programs do. The syscall instruction leaves its own end in rcx. */
+static bool is_compatibility_call(const struct task *task)
+{
+    uint8_t code[SYSCALL_INSTRUCTION_BYTES];
+    if (task->entry.rcx == task->entry.rip) return false;
+    if (tracee_read(task->turn.tid, task->entry.rip - sizeof code, code, sizeof code) != sizeof code) return false;
+    return code[0] == 0xcd && code[1] == 0x80;
+}
+
 static bool enter_call(struct task *task)
 {
     struct user_regs_struct *entry = &task->entry;
-    if (tracee_get_registers(task->turn.tid, entry)) return false;
     task->in_call = true;
     task->at_boundary = false;
     task->call = CALL_PLAIN;
@@ -943,6 +951,20 @@ static enum request checksum_due(struct recorder *recorder, struct task *task)
     return REQUEST_CHECKSUM;
 }
 
+/* At the entry of a call. */
+static enum request arrive(struct recorder *recorder, struct task *task)
+{
+    if (tracee_get_registers(task->turn.tid, &task->entry)) return REQUEST_FAILED;
+    if (is_compatibility_call(task)) {
+        recorder->subject = task;
+        task->in_call = true;
+        return REQUEST_COMPATIBILITY;
+    }
+    if (!enter_call(task)) return REQUEST_FAILED;
+    if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
+    return checksum_due(recorder, task);
+}
+
 /* Takes in a stop of `task`; afterwards it is READY, unless it says otherwise. */
 static enum request handle(struct recorder *recorder, struct task *task, int status)
 {
@@ -953,8 +975,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     }
     int event = status >> 16;
     if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-        if (!task->in_call) return enter_call(task) ? checksum_due(recorder, task) : REQUEST_FAILED;
-        return leave_call(recorder, task);
+        return task->in_call ? leave_call(recorder, task) : arrive(recorder, task);
     }
     switch (event) {
     case 0: stop_by_signal(recorder, task, WSTOPSIG(status)); return REQUEST_NONE;

@@ -84,6 +84,7 @@ enum request {
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
     REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
+    REQUEST_COMPATIBILITY, /* a call by `int 0x80`, whose numbers are those of 32-bit programs */
     REQUEST_DONE,
     REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
 };

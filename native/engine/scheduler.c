@@ -42,14 +42,17 @@ static struct turn *next_turn(const struct scheduler *scheduler, struct turn *la
     return NULL;
 }
 
+void scheduler_yield(struct scheduler *scheduler) { scheduler->yielded = true; }
+
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch)
 {
     struct turn *current = scheduler->current;
-    bool over = may_switch && now - scheduler->slice_start >= scheduler->slice;
+    bool over = may_switch && (scheduler->yielded || now - scheduler->slice_start >= scheduler->slice);
     if (current && can_go_on(current) && !over) return current;
     struct turn *next = next_turn(scheduler, current);
     if (!next) return NULL;
     scheduler->slice_start = now;
+    scheduler->yielded = false;
     scheduler->current = next;
     return next;
 }

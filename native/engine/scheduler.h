@@ -25,12 +25,15 @@ struct turn {
 struct scheduler {
     struct turn *first, *current;
     uint64_t slice, slice_start; /* nanoseconds */
+    bool yielded;
 };
 
 /* A new task stands at the end. */
 void scheduler_add(struct scheduler *scheduler, struct turn *turn);
 void scheduler_remove(struct scheduler *scheduler, struct turn *turn);
 struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid);
+/* The current task lets others go first, once it may be switched from. */
+void scheduler_yield(struct scheduler *scheduler);
 /* Makes the task that goes on next the current one and returns it; NULL when none can. `now` is in nanoseconds;
    `may_switch` tells that the current task stands where a switch can be recorded. */
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch);
