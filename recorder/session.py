@@ -28,7 +28,7 @@ _ELF_CLASS_64 = b"\2"
 _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _PROT_WRITE, _PROT_EXEC = 2, 4
 _MAP_SHARED_TYPES = (1, 3)
-_SYS_MMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 77, 18, 296, 285
+_SYS_MMAP, _SYS_MREMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 25, 77, 18, 296, 285
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE = 40, 326
 _FLUSH_SECONDS = 0.25
 _WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
@@ -244,6 +244,9 @@ class RecordingSession:
         return patches
 
     def _map(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
+        if nr == _SYS_MREMAP:
+            self._complete(_file_memory(process, result + args[1], result + args[2]))
+            return
         if nr != _SYS_MMAP:
             self._look_for_outsiders(task, process)
             self._complete(_memory_of(process, result))
@@ -263,7 +266,7 @@ class RecordingSession:
             return
         piece = mapped.piece
         known = len(self._shared)
-        if not mapped.is_elf:
+        if shared or not mapped.is_elf:
             piece = piece._replace(shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
         outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
         if prot & _PROT_EXEC and not shared:
@@ -384,6 +387,14 @@ def _memory_of(process: int, address: int) -> list[tuple[int, bytes]]:
     for mapping in procfs.read_maps(process):
         if mapping.start <= address < mapping.end:
             return [(mapping.start, _engine.read(process, mapping.start, mapping.end - mapping.start))]
+    return []
+
+
+def _file_memory(process: int, start: int, end: int) -> list[tuple[int, bytes]]:
+    """What a mapping of a file shows from `start`, by which it has just grown; nothing where it is anonymous."""
+    for mapping in procfs.read_maps(process):
+        if mapping.inode and mapping.start <= start < mapping.end:
+            return [(start, _engine.read(process, start, min(end, mapping.end) - start))]
     return []
 
 

@@ -354,9 +354,12 @@ class ReplaySession:
         new = event.result
         moved = 0 if new == old else _MREMAP_MAYMOVE | _MREMAP_FIXED
         self._engine.inject(event.task, _MREMAP, old, old_size, new_size, flags & _MREMAP_DONTUNMAP | moved, new)
-        for i, part in enumerate(mapped):
-            if old <= part.start < old + old_size:
-                mapped[i] = MappedPiece(part.start - old + new, part.end - old + new, part.piece)
+        moving = [part for part in mapped if old <= part.start < old + old_size]
+        # What lay at the new place before is gone, though nobody may have said so.
+        mapped[:] = [p for p in mapped if p not in moving and (p.end <= new or p.start >= new + new_size)]
+        for part in moving:
+            end = new + new_size if part.end >= old + old_size else part.end - old + new
+            mapped.append(MappedPiece(part.start - old + new, end, part.piece))
         self._engine.watch(new, new + new_size)
 
     def _checksum(self, event: ChecksumEvent) -> None:

@@ -45,6 +45,7 @@ NAMES = [
     "large_allocation",
     "long_output",
     "mapped_files",
+    "mapped_growth",
     "memory_management",
     "numpy_work",
     "output_streams",

@@ -465,6 +465,9 @@ static enum request needs_policy(struct recorder *recorder, const struct task *t
     if (result < 0) return REQUEST_NONE;
     if (task->entry.orig_rax == SYS_mmap && !(task->arguments[3] & MAP_ANONYMOUS)) return REQUEST_MAP;
     if (task->entry.orig_rax == SYS_shmat) return REQUEST_MAP;
+    /* A mapping that grows shows more of its file. */
+    bool grows = task->entry.orig_rax == SYS_mremap && task->arguments[2] > task->arguments[1];
+    if (grows && recorder->watched_count) return REQUEST_MAP;
     if ((task->entry.orig_rax == SYS_sendfile || task->entry.orig_rax == SYS_copy_file_range) && stream_of(task, result))
         return REQUEST_WRITTEN;
     bool changes = task->row->effect == EFFECT_WRITE || task->row->effect == EFFECT_TRUNCATE;

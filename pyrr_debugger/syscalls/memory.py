@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .notation import row
-from .spec import Effect, Replay, Row
+from .spec import Effect, Kind, Replay, Row, Transfer, When
 
 _MADVISE = "address addr, size length, madvise_advice advice"
 
@@ -18,7 +18,15 @@ _ADVICE: tuple[Row, ...] = (
     _advice(1, "MADV_RANDOM"),
     _advice(2, "MADV_SEQUENTIAL"),
     _advice(3, "MADV_WILLNEED"),
-    _advice(4, "MADV_DONTNEED", Replay.EXECUTE),
+    # One that fails amid the range (a locked page, a hole) has emptied what lies before.
+    row(
+        4,
+        "MADV_DONTNEED",
+        "address addr, size length, madvise_advice advice",
+        outs=(Transfer(0, Kind.ARGUMENT, count=1, when=When.ERROR),),
+        replay=Replay.EXECUTE,
+        source="madvise",
+    ),
     # The kernel may empty the pages at any later time, or never: the handler makes it MADV_DONTNEED.
     _advice(8, "MADV_FREE", Replay.SPECIAL),
     _advice(9, "MADV_REMOVE", Replay.EXECUTE),
