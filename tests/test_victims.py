@@ -23,7 +23,7 @@ STATUS = {
 }
 """How victims end that do not end well."""
 
-CERTAIN = {"unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
+CERTAIN = {"pid_namespace", "unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
 """Victims that may happen to print no entropy at all."""
 
 NAMES = [
@@ -49,6 +49,7 @@ NAMES = [
     "memory_management",
     "numpy_work",
     "output_streams",
+    "pid_namespace",
     "polling",
     "random_bytes",
     "random_instruction",

@@ -921,14 +921,33 @@ static void vanish(struct recorder *recorder, struct task *task, int status)
     remove_task(recorder, task);
 }
 
+/* The first process of a pid namespace ends only after all others in it have (zap_pid_ns_processes, kernel/pid_namespace.c).
+   Its ids from namespace to namespace stand in NSpid; the last is that of the innermost. */
+static bool is_namespace_init(pid_t pid)
+{
+    char path[32], line[256];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "re");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        const char *last = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
+        found = last && strtol(last, NULL, 10) == 1 && strchr(line, '\t') != last;
+    }
+    if (file) fclose(file);
+    return found;
+}
+
 static void finish_exit(struct recorder *recorder)
 {
     struct task *task = recorder->subject;
     put_exit(recorder, task, recorder->exit_status, false);
     pid_t tid = task->turn.tid;
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
+    bool outlives = alone && is_namespace_init(task->group->pid);
     ptrace(PTRACE_CONT, tid, 0, 0);
-    if (!leader || alone) {
+    if (outlives) {
+        for (char state = tracee_state(tid); state && state != 'Z' && state != 'S'; state = tracee_state(tid)) sched_yield();
+    } else if (!leader || alone) {
         /* Its last writes to shared memory must be over before anybody else runs. */
         int status = 0;
         while (tracee_wait(tid, &status) && WIFSTOPPED(status)) ptrace(PTRACE_CONT, tid, 0, 0);
