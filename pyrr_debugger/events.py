@@ -124,6 +124,18 @@ class LeaveEvent(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedEvent(Event):
+    """A signal (SIGSTOP, SIGTSTP, ...) stopped the task behind its last event."""
+
+    signal: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuedEvent(Event):
+    """A stopped task went on, from behind the last event before it was stopped."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndEvent(Event):
     """The recording is complete. `status` is the wait status of the first process."""
 
@@ -232,6 +244,8 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SIGNAL: _signal,
     EventKind.SPAWN: lambda head, items: SpawnEvent(*head, *_typed(items, int, int, int)[:3]),
     EventKind.START: _start,
+    EventKind.STOPPED: lambda head, items: StoppedEvent(*head, *_typed(items, int)[:1]),
+    EventKind.CONTINUED: lambda head, items: ContinuedEvent(*head),
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,
     EventKind.CHECKSUM: _checksum,

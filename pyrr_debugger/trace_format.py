@@ -10,6 +10,7 @@ FORMAT = 2
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""
 
 READABLE = (1, 2)
+"""Versions that this reader knows: 1 has no events of the kinds from 10 on."""
 
 SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
 HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
@@ -38,6 +39,8 @@ class EventKind(IntEnum):
     NOTE = 8
     START = 9
     LEAVE = 10
+    STOPPED = 11
+    CONTINUED = 12
 
 
 class FilePiece(NamedTuple):

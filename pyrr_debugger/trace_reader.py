@@ -14,7 +14,7 @@ import zstandard
 
 from .errors import TraceError
 from .events import EndEvent, Event, decode
-from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
+from .trace_format import HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
 
 _LARGEST_FRAME = 1 << 32
 
@@ -67,7 +67,8 @@ class TraceReader:
         except (zstandard.ZstdError, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
             raise TraceError(f"{self.path}: the header is damaged ({error})") from None
         if version not in READABLE:
-            raise TraceError(f"{self.path} has format {version}; this pyrr reads formats {READABLE[0]} to {FORMAT}")
+            known = " and ".join(map(str, READABLE))
+            raise TraceError(f"{self.path} has format {version}; this pyrr reads format {known}")
         if len(packed) != _frame_size(packed):
             raise TraceError(f"{self.path}: the header is damaged (bytes behind its end)")
         return dict(header)

@@ -10,6 +10,7 @@ import msgpack
 
 from ..events import (
     ChecksumEvent,
+    ContinuedEvent,
     EndEvent,
     Event,
     ExecEvent,
@@ -20,6 +21,7 @@ from ..events import (
     SignalEvent,
     SpawnEvent,
     StartEvent,
+    StoppedEvent,
     SyscallEvent,
 )
 from ..registers import NAMES
@@ -65,6 +67,10 @@ def describe_event(event: Event) -> str:
         return f"+++ {kind} {event.task} created by {event.parent} +++"
     if isinstance(event, StartEvent):
         return f"+++ {event.task} starts +++"
+    if isinstance(event, StoppedEvent):
+        return f"--- stopped by {_signal_name(event.signal)} ---"
+    if isinstance(event, ContinuedEvent):
+        return "--- continued ---"
     if isinstance(event, ChecksumEvent):
         return f"checksum of {sum(end - start for start, end, *_ in event.ranges)} bytes"
     if isinstance(event, NoteEvent):

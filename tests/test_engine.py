@@ -88,6 +88,8 @@ shapes = {
     EventKind.INSTRUCTION: st.tuples(numbers, st.just("rdtsc"), st.integers(0, 20), st.lists(numbers, max_size=10)),
     EventKind.CHECKSUM: st.tuples(numbers, st.integers(0, 1), datas, st.lists(things, max_size=2)),
     EventKind.START: st.tuples(pairs, datas),
+    EventKind.STOPPED: st.tuples(st.integers(0, 70)),
+    EventKind.CONTINUED: st.tuples(),
 }
 
 

@@ -61,6 +61,7 @@ NAMES = [
     "sqlite_database",
     "standard_input",
     "stdlib_imports",
+    "stopped_process",
     "subprocess_output",
     "threads_queue",
     "exec_from_thread",

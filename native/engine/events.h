@@ -14,6 +14,8 @@ enum event_kind {
     EVENT_NOTE = 8,
     EVENT_START = 9,
     EVENT_LEAVE = 10,
+    EVENT_STOPPED = 11,
+    EVENT_CONTINUED = 12,
 };
 
 /* Where a signal found the task: behind its last event, at the entry of its next system call, or at its own fault. */

@@ -583,8 +583,8 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int module_execute(PyObject *module)
 {
     if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
-    PyObject *kinds = Py_BuildValue("(iiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
-                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE);
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);

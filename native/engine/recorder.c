@@ -730,6 +730,12 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
 }
 
+/* Whether the task has not run since its last event. */
+static bool is_behind_event(const struct task *task, const struct user_regs_struct *present)
+{
+    return task->at_boundary && present->rip == task->exit.rip && present->rsp == task->exit.rsp && present->rcx == task->exit.rcx;
+}
+
 static void stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
@@ -751,7 +757,7 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
     }
     if (tracee_get_registers(task->turn.tid, &registers)) return;
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
-    bool boundary = task->at_boundary && registers.rip == task->exit.rip && registers.rsp == task->exit.rsp && registers.rcx == task->exit.rcx;
+    bool boundary = is_behind_event(task, &registers);
     bool no_handler = disposition != DISPOSITION_HANDLER;
     if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
@@ -830,7 +836,8 @@ static void start(struct recorder *recorder, struct task *task)
     struct user_regs_struct registers;
     if (tracee_get_registers(task->turn.tid, &registers)) return;
     registers.orig_rax = (uint64_t)-1;
-    task->started = true;
+    task->exit = registers;
+    task->started = task->at_boundary = true;
     bool written = task->set_child_tid && tracee_read(task->turn.tid, task->set_child_tid, &tid, sizeof tid) == sizeof tid;
     recorder_begin_event(recorder, EVENT_START, task->turn.tid, 2);
     wire_array(&recorder->events, written ? 2 : 0);
@@ -987,6 +994,27 @@ static enum request arrive(struct recorder *recorder, struct task *task)
     return checksum_due(recorder, task);
 }
 
+/* The task waits for SIGCONT. Where it stands behind its last event, replay must hold it there; one that was stopped amid
+   computation goes on to its next call first. */
+static void stop(struct recorder *recorder, struct task *task, int signal)
+{
+    struct user_regs_struct registers;
+    if (!task->stopped && tracee_get_registers(task->turn.tid, &registers) == 0 && is_behind_event(task, &registers)) {
+        recorder_begin_event(recorder, EVENT_STOPPED, task->turn.tid, 1);
+        wire_unsigned(&recorder->events, (uint64_t)signal);
+        task->stopped = true;
+        task->fatal_behind = true;
+    }
+    ptrace(PTRACE_LISTEN, task->turn.tid, 0, 0);
+    task->turn.state = TASK_BLOCKED;
+}
+
+static void continue_stopped(struct recorder *recorder, struct task *task)
+{
+    recorder_begin_event(recorder, EVENT_CONTINUED, task->turn.tid, 0);
+    task->stopped = task->fatal_behind = false;
+}
+
 /* Takes in a stop of `task`; afterwards it is READY, unless it says otherwise. */
 static enum request handle(struct recorder *recorder, struct task *task, int status)
 {
@@ -1015,10 +1043,8 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         return REQUEST_EXITING;
     }
     case PTRACE_EVENT_STOP:
-        if (group_stopped(status)) {
-            ptrace(PTRACE_LISTEN, task->turn.tid, 0, 0);
-            task->turn.state = TASK_BLOCKED;
-        }
+        if (group_stopped(status)) stop(recorder, task, WSTOPSIG(status));
+        else if (task->stopped) continue_stopped(recorder, task);
         return REQUEST_NONE;
     default: return REQUEST_NONE;
     }

@@ -51,6 +51,7 @@ struct task {
     struct group *group;
     int status; /* of a pending stop */
     bool started, in_call, at_boundary, executed;
+    bool stopped; /* by a signal, behind its last event */
     bool fatal_fault, fatal_behind; /* about to die: at its own fault or a call, or right behind its last event */
     int resume_signal;
     struct user_regs_struct entry, exit;

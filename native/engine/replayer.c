@@ -568,7 +568,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
-    if (head->kind == EVENT_LEAVE) return true;
+    if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED) return true;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == 0;
@@ -612,6 +612,11 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             if (!actor) return diverge(replayer, "there is no such task");
             outcome = feed_signal(replayer, actor, &cursor);
             break;
+        case EVENT_STOPPED:
+        case EVENT_CONTINUED:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = actor->stop == STOP_NONE || actor->restarted ? OUTCOME_POSITION : diverge(replayer, "the task has run on since its last event");
+            break;
         case EVENT_INSTRUCTION:
             if (!actor) return diverge(replayer, "there is no such task");
             outcome = feed_instruction(replayer, actor, &cursor);
@@ -620,7 +625,8 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
         default: return OUTCOME_POLICY;
         }
         if (outcome != OUTCOME_POSITION) return outcome;
-        replayer_advance(replayer, actor->restarted ? NULL : actor);
+        bool stays = actor->restarted || head.kind == EVENT_STOPPED;
+        replayer_advance(replayer, stays ? NULL : actor);
     }
 }
 
