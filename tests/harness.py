@@ -48,8 +48,8 @@ class Interpreter:
         return self.path == Path(sys.executable).resolve()
 
 
-def interpreters() -> list[Interpreter]:
-    """CPython 3.8 to 3.14: real files, each of them once. With PYRR_LONG=1 those of PATH, pyenv and the distribution,
+def interpreters(every: bool = LONG) -> list[Interpreter]:
+    """CPython 3.8 to 3.14: real files, each of them once. `every` gives those of PATH, pyenv and the distribution,
     else only the distribution's and the one that runs the tests."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     directories = [Path(entry) for entry in os.environ.get("PATH", "").split(":") if entry.startswith("/")]
@@ -70,7 +70,7 @@ def interpreters() -> list[Interpreter]:
                 name = f"3.{minor}-{_source(path, pyenv)}"
                 found[name] = Interpreter(name, path, (3, minor))
     unique = {interpreter.path: interpreter for interpreter in found.values()}
-    if not LONG:
+    if not every:
         own = Path(sys.executable).resolve()
         unique = {path: it for path, it in unique.items() if path == own or path.is_relative_to("/usr/bin")}
     return sorted(unique.values(), key=lambda interpreter: (interpreter.version, interpreter.name))
@@ -158,7 +158,9 @@ def _assert_equal(what: str, left: bytes, right: bytes, result: Result) -> None:
 
 
 class LeftBehindError(AssertionError):
-    """A command ended, and processes that it had started lived on."""
+    """A command ended, and processes that it had started lived on. `result` is what it came to all the same."""
+
+    result: Result | None = None
 
 
 def adopt_orphans() -> None:
@@ -252,9 +254,15 @@ def run(command: Command, around: Surroundings = DEFAULT, merge: bool = False) -
     stdin = subprocess.DEVNULL if around.stdin is None else subprocess.PIPE
     stderr = subprocess.STDOUT if merge else subprocess.PIPE
     options = around.popen_options()
-    with _nothing_left(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, **options) as process:
-        out, err = process.communicate(around.stdin, around.timeout)
-    return Result(words, out, err or b"", _status(process.returncode))
+    result = None
+    try:
+        with _nothing_left(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, **options) as process:
+            out, err = process.communicate(around.stdin, around.timeout)
+            result = Result(words, out, err or b"", _status(process.returncode))
+    except LeftBehindError as error:
+        error.result = result
+        raise
+    return result
 
 
 def run_on_terminal(command: Command, typed: bytes, around: Surroundings = DEFAULT) -> Result:
