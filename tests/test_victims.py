@@ -23,10 +23,11 @@ STATUS = {
 }
 """How victims end that do not end well."""
 
-CERTAIN = {"pid_namespace", "unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
+CERTAIN = {"affinity", "pid_namespace", "unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
 """Victims that may happen to print no entropy at all."""
 
 NAMES = [
+    "affinity",
     "asyncio_loopback",
     "brk_growth",
     "codecs_and_hashes",

@@ -43,6 +43,19 @@ static uint64_t nanoseconds(const struct timespec *from, const struct timespec *
     return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
 }
 
+/* Which processors tasks may ask for: those of our control group, though we may have been started on fewer. */
+static void find_processors(struct recorder *recorder)
+{
+    cpu_set_t all;
+    memset(&all, 0xff, sizeof all);
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
+    recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
+    recorder->processors = recorder->affinity;
+    if (sched_setaffinity(0, sizeof all, &all)) return;
+    syscall(SYS_sched_getaffinity, 0, sizeof recorder->processors, &recorder->processors);
+    sched_setaffinity(0, sizeof recorder->affinity, &recorder->affinity);
+}
+
 void recorder_initialise(struct recorder *recorder)
 {
     memset(recorder, 0, sizeof *recorder);
@@ -50,8 +63,7 @@ void recorder_initialise(struct recorder *recorder)
     recorder->last_flush = recorder->start;
     recorder->scheduler.slice = SLICE_NANOSECONDS;
     recorder->wait = recorder->follow_forks = true;
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
-    recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
+    find_processors(recorder);
     for (int i = 1; i < 3; i++) {
         struct stat status;
         bool terminal = isatty(i) == 1;
@@ -89,6 +101,7 @@ static struct task *add_task(struct recorder *recorder, pid_t tid)
     struct task *task = calloc(1, sizeof *task);
     if (!task) return NULL;
     task->turn.tid = tid;
+    task->affinity = recorder->affinity;
     scheduler_add(&recorder->scheduler, &task->turn);
     return task;
 }
@@ -361,7 +374,14 @@ static bool is_compatibility_call(const struct task *task)
     return code[0] == 0xcd && code[1] == 0x80;
 }
 
-static bool enter_call(struct task *task)
+/* The task that an affinity call is about; NULL: it is not one of ours, or not there. */
+static struct task *affinity_subject(const struct recorder *recorder, struct task *task)
+{
+    pid_t tid = (pid_t)task->arguments[0];
+    return tid ? recorder_find(recorder, tid) : task;
+}
+
+static bool enter_call(struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct *entry = &task->entry;
     task->in_call = true;
@@ -395,7 +415,7 @@ static bool enter_call(struct task *task)
         int state = PR_TSC_ENABLE;
         bool got = task->arguments[0] == PR_SET_TSC || tracee_write(task->turn.tid, task->arguments[1], &state, sizeof state);
         answer_call(task, &changed, got ? 0 : -EFAULT);
-    } else if (entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) {
+    } else if ((entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) && affinity_subject(recorder, task)) {
         /* The program must not see, nor undo, that it shares one processor with its tracer. */
         if (entry->orig_rax == SYS_sched_setaffinity) changed.orig_rax = (uint64_t)-1;
         task->call = CALL_AFFINITY;
@@ -413,16 +433,18 @@ static int64_t answer_affinity(struct recorder *recorder, struct task *task, int
 {
     const uint64_t *arguments = task->arguments;
     size_t size = arguments[1] < recorder->affinity_bytes ? arguments[1] : recorder->affinity_bytes;
+    struct task *subject = affinity_subject(recorder, task);
+    if (!subject) return -ESRCH;
     if (task->entry.orig_rax == SYS_sched_getaffinity) {
-        if (result > 0) tracee_write(task->turn.tid, arguments[2], &recorder->affinity, size);
+        if (result > 0) tracee_write(task->turn.tid, arguments[2], &subject->affinity, size);
         return result;
     }
     cpu_set_t wanted;
     CPU_ZERO(&wanted);
     if (tracee_read(task->turn.tid, arguments[2], &wanted, size) != size) return -EFAULT;
-    CPU_AND(&wanted, &wanted, &recorder->affinity);
+    CPU_AND(&wanted, &wanted, &recorder->processors);
     if (!CPU_COUNT(&wanted)) return -EINVAL;
-    recorder->affinity = wanted;
+    subject->affinity = wanted;
     return 0;
 }
 
@@ -775,7 +797,7 @@ static void note_end(struct recorder *recorder, pid_t tid, int status)
     recorder->root_ended = true;
 }
 
-static void let_go(struct recorder *recorder, struct task *task);
+static void let_go(struct task *task);
 
 /* A child that is not recorded from its beginning; what its parent sees of it is recorded with the parent. */
 static void leave_child(struct recorder *recorder, struct task *child)
@@ -783,7 +805,7 @@ static void leave_child(struct recorder *recorder, struct task *child)
     if (child->turn.state == TASK_RUNNING && !tracee_wait(child->turn.tid, &child->status)) child->status = 0;
     if (WIFSTOPPED(child->status)) {
         child->turn.state = TASK_PENDING;
-        let_go(recorder, child);
+        let_go(child);
     }
     remove_task(recorder, child);
 }
@@ -815,6 +837,7 @@ static enum request spawned(struct recorder *recorder, struct task *parent, int 
     if (!(flags & CLONE_VM)) group->memory = ++recorder->last_memory;
     join_group(child, group);
     child->mask = parent->mask;
+    child->affinity = parent->affinity;
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;
     child->set_child_tid = flags & CLONE_CHILD_SETTID ? child_tid : 0;
     if (!recorder->follow_forks && !(flags & CLONE_VM)) {
@@ -989,7 +1012,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         task->in_call = true;
         return REQUEST_COMPATIBILITY;
     }
-    if (!enter_call(task)) return REQUEST_FAILED;
+    if (!enter_call(recorder, task)) return REQUEST_FAILED;
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -1229,7 +1252,7 @@ static int stop_task(struct task *task)
     return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
 }
 
-static void let_go(struct recorder *recorder, struct task *task)
+static void let_go(struct task *task)
 {
     static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
     int signal = stop_task(task);
@@ -1253,7 +1276,7 @@ static void let_go(struct recorder *recorder, struct task *task)
         undo_patches(task);
         for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
     }
-    sched_setaffinity(task->turn.tid, sizeof recorder->affinity, &recorder->affinity);
+    sched_setaffinity(task->turn.tid, sizeof task->affinity, &task->affinity);
     /* Only from a signal's own stop does detaching deliver it as it was. */
     ptrace(PTRACE_DETACH, task->turn.tid, 0, signal);
 }
@@ -1264,7 +1287,7 @@ static void leave(struct recorder *recorder, struct task *task, const char *reas
         recorder_begin_event(recorder, EVENT_LEAVE, task->turn.tid, 1);
         wire_text(&recorder->events, reason);
     }
-    let_go(recorder, task);
+    let_go(task);
 }
 
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)

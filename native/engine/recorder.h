@@ -69,6 +69,7 @@ struct task {
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid, robust_list;
+    cpu_set_t affinity; /* what the program believes */
 };
 
 _Static_assert(offsetof(struct task, turn) == 0, "a turn is the head of a task");
@@ -119,7 +120,7 @@ struct recorder {
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     struct timespec start, last_flush;
     uint64_t last_time; /* microseconds of the last event */
-    cpu_set_t affinity; /* what the program believes */
+    cpu_set_t affinity, processors; /* what the program starts with, and may ask for */
     size_t affinity_bytes;
 };
 

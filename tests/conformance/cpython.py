@@ -13,18 +13,16 @@ from runner import Item, Verdicts
 
 SUITE = "cpython"
 
-MODULES = {
-    "test_os": "", "test_posix": "", "test_io": "", "test_fileio": "", "test_mmap": "", "test_fcntl": "", "test_pty": "",
-    "test_subprocess": "class", "test_popen": "", "test_signal": "class", "test_threading": "class",
-    "test_threadsignals": "", "test_thread": "", "test_queue": "", "test_socket": "class", "test_select": "",
-    "test_selectors": "", "test_asyncio": "module", "test_multiprocessing_fork": "class",
-    "test_multiprocessing_spawn": "class", "test_multiprocessing_forkserver": "class",
-    "test_concurrent_futures": "class", "test_sqlite3": "", "test_sqlite": "", "test_ssl": "class", "test_time": "",
-    "test_tempfile": "", "test_random": "", "test_hashlib": "", "test_zlib": "", "test_json": "", "test_pickle": "",
-    "test_ctypes": "", "test_dict": "", "test_gc": "", "test_weakref": "", "test_exceptions": "", "test_traceback": "",
-}  # fmt: skip
-"""The modules, and by what they are run: as a whole, by class, or by module of their package. A hang costs the rest
-of what is run together."""
+WHOLE = """
+    test_os test_posix test_io test_fileio test_mmap test_fcntl test_pty test_popen test_threadsignals test_thread
+    test_queue test_select test_selectors test_sqlite3 test_sqlite test_time test_tempfile test_random test_hashlib
+    test_zlib test_json test_pickle test_ctypes test_dict test_gc test_weakref test_exceptions test_traceback
+"""
+BY_CLASS = """
+    test_subprocess test_signal test_threading test_socket test_ssl test_asyncio test_concurrent_futures
+    test_multiprocessing_fork test_multiprocessing_spawn test_multiprocessing_forkserver
+"""
+"""What may hang is run by class, or by module where it is a package: a hang costs the rest of its item."""
 
 VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 8))
 
@@ -46,11 +44,11 @@ def items(interpreter: Interpreter, modules: list[str]) -> Iterator[Item]:
 
 def _parts(interpreter: Interpreter, module: str) -> list[tuple[str, str]]:
     """The items of a module: names, and patterns of their tests."""
-    if not MODULES.get(module):
+    if module not in BY_CLASS.split():
         return [(module, "")] if _exists(interpreter, module) else []
     listed = runner.harness.run([interpreter.path, "-m", "test", "--list-cases", module])
     tests = [line for line in listed.stdout.decode().split("\n") if line.startswith("test.")]
-    cut = 2 if MODULES[module] == "module" and any(test.count(".") > 3 for test in tests) else 1
+    cut = 2 if any(test.count(".") > 3 for test in tests) else 1
     groups = dict.fromkeys(test.rsplit(".", cut)[0] for test in tests)
     return [(group.removeprefix("test."), f"{group}.*") for group in groups]
 
@@ -84,13 +82,11 @@ def main() -> int:
     if options.render:
         runner.render(options.results, SUITE)
         return 0
-    chosen = [
-        one for one in interpreters() if not options.python or ".".join(map(str, one.version)) in options.python
-    ]
+    chosen = [one for one in interpreters() if not options.python or ".".join(map(str, one.version)) in options.python]
     wanted = (
         item
         for one in chosen
-        for item in items(one, options.module or list(MODULES))
+        for item in items(one, options.module or (WHOLE + BY_CLASS).split())
         if options.match in item.name
     )
     return min(1, runner.run_suite(wanted, read_verdicts, options))

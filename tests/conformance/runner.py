@@ -18,16 +18,15 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
 
-import harness
-from harness import Command, Result, Surroundings
-from known import CAUSES
+import harness  # noqa: E402
+from harness import Command, Result, Surroundings  # noqa: E402
+from known import CAUSES  # noqa: E402
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "conformance.md"
 SHORTEST, FACTOR = 120.0, 10.0
@@ -200,17 +199,15 @@ def _score_replay(outcome: Outcome, stage: _Stage, trace: Path, recorded: Result
     outcome.left += [f"replay: {name}" for name in os.listdir(scratch)]
     if replayed is None:
         outcome.replay = "timed out"
-    elif replayed.status != recorded.status and replayed.status in (2, 3):
-        outcome.replay = "diverges" if replayed.status == 3 else "refused"
-        outcome.cause = outcome.cause or replayed.stderr[-2000:].decode(errors="replace")
-    elif (replayed.stdout, replayed.stderr, replayed.status) == (recorded.stdout, recorded.stderr, recorded.status):
+    elif (replayed.stdout, replayed.stderr, replayed.status) == (recorded.stdout, recorded.stderr, 0):
         outcome.replay = "equal"
+    elif replayed.status:
+        outcome.replay = {2: "refused", 3: "diverges"}.get(replayed.status, f"status {replayed.status}")
+        outcome.cause = outcome.cause or replayed.stderr[-2000:].decode(errors="replace")
     else:
         outcome.replay = "differs"
         outcome.cause = outcome.cause or (
-            harness.difference(recorded.stdout, replayed.stdout)
-            or harness.difference(recorded.stderr, replayed.stderr)
-            or f"status {recorded.status}, replayed {replayed.status}"
+            harness.difference(recorded.stdout, replayed.stdout) or harness.difference(recorded.stderr, replayed.stderr)
         )
     verified, _ = stage.run("verify", [harness.PYRR, "verify", trace], timeout)
     if verified is None:
@@ -324,7 +321,7 @@ def render(results: Path, suite: str) -> None:
 
 
 def _table(outcomes: list[Outcome]) -> list[str]:
-    columns = sorted({o.column for o in outcomes}, key=lambda text: [int(n) for n in re.findall(r"\d+", text)] or [text])
+    columns = sorted({o.column for o in outcomes}, key=lambda text: (*map(int, re.findall(r"\d+", text)), text))
     rows = list(dict.fromkeys(o.row for o in sorted(outcomes, key=lambda o: o.row)))
     lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
