@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from .. import procfs
@@ -14,12 +16,15 @@ from ..trace_writer import TraceWriter
 _ELF_MAGIC = b"\x7fELF"
 _WHOLE_FILE_LIMIT = 1 << 20
 """Data files up to this size are stored whole; of larger ones only what is mapped."""
+_PIECE_LIMIT = 1 << 24
+"""A piece of a large file is at most this long: as much of it is in memory at a time."""
 
 
 class MappedFile(NamedTuple):
-    """What is stored of a mapped file. `identity` is its device and inode."""
+    """What is stored of a mapped file: at least one piece, each with its distance from the start of the mapping;
+    between them lie zeros. `identity` is its device and inode."""
 
-    piece: FilePiece
+    pieces: list[tuple[int, FilePiece]]
     is_elf: bool
     identity: tuple[int, int]
 
@@ -44,7 +49,9 @@ class FileRecorder:
             stored = self._store(file, mapping.name, mapping.offset, mapping.end - mapping.start)
             if stored is None:
                 return None
-            return stored.piece, _read(file, mapping.offset, stored.piece.length)
+            # At exec only the program and its loader are mapped, which are ELF files: one piece.
+            ((_, piece),) = stored.pieces
+            return piece, _read(file, mapping.offset, piece.length)
         finally:
             os.close(file)
 
@@ -73,11 +80,16 @@ class FileRecorder:
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
             hash_ = self._store_whole(file, status, is_elf)
-            return MappedFile(FilePiece(hash_, offset, length, name), is_elf, identity)
-        content = _read(file, offset, length)
+            return MappedFile([(0, FilePiece(hash_, offset, length, name))], is_elf, identity)
+        parts = _data(file, offset, offset + length)
+        pieces = [(start - offset, self._store_part(file, name, start, end)) for start, end in parts]
+        return MappedFile(pieces or [(0, self._store_part(file, name, offset, offset))], is_elf, identity)
+
+    def _store_part(self, file: int, name: str, start: int, end: int) -> FilePiece:
+        content = _read(file, start, end - start)
         hash_ = hash_of(content)
         self._writer.add_file(content, hash_)
-        return MappedFile(FilePiece(hash_, 0, len(content), name, offset), is_elf, identity)
+        return FilePiece(hash_, 0, len(content), name, start)
 
     def _store_whole(self, file: int, status: os.stat_result, is_elf: bool) -> str:
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
@@ -90,6 +102,22 @@ class FileRecorder:
         if is_elf:
             self._whole[identity] = hash_
         return hash_
+
+
+def _data(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a file has data, which is not in its holes: whole pages, a piece's worth at a time."""
+    while start < end:
+        try:
+            start = os.lseek(file, start, os.SEEK_DATA) // mmap.PAGESIZE * mmap.PAGESIZE
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return
+        hole = min(os.lseek(file, start, os.SEEK_HOLE), end)
+        while start < hole:
+            stop = min(start + _PIECE_LIMIT, hole)
+            yield start, stop
+            start = stop
 
 
 def _read(file: int, offset: int, length: int) -> bytes:

@@ -264,13 +264,16 @@ class RecordingSession:
                 self._emit(EventKind.NOTE, task, text)
             self._complete(_memory_of(process, result))
             return
-        piece = mapped.piece
         known = len(self._shared)
-        if shared or not mapped.is_elf:
-            piece = piece._replace(shared=self._shared.setdefault(mapped.identity, len(self._shared) + 1))
-        outputs: list[tuple[int, FilePiece | bytes]] = [(result, piece)]
+        own = mapped.is_elf and not shared
+        number = 0 if own else self._shared.setdefault(mapped.identity, len(self._shared) + 1)
+        outputs: list[tuple[int, FilePiece | bytes]] = [
+            (result + distance, piece._replace(shared=number)) for distance, piece in mapped.pieces
+        ]
         if prot & _PROT_EXEC and not shared:
-            outputs += self._replace_random(task, result, piece.length, piece)
+            distance, piece = mapped.pieces[-1]
+            known_piece = piece if len(mapped.pieces) == 1 else None
+            outputs += self._replace_random(task, result, distance + piece.length, known_piece)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:

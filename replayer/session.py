@@ -315,19 +315,24 @@ class ReplaySession:
 
     def _map(self, event: SyscallEvent) -> None:
         address, args = event.result, event.args
-        piece = event.pieces[0][1] if event.pieces else None
+        at, piece = event.pieces[0] if event.pieces else (address, None)
         if piece is None or not piece.shared:
             shared = args[3] & 0xF in _MAP_SHARED_TYPES
             snapshot.map_anonymous(self._engine, event.task, address, args[1], args[2], shared)
             return
         kind = _MAP_SHARED if args[3] & 0xF in _MAP_SHARED_TYPES else _MAP_PRIVATE
         flags = kind | _MAP_FIXED | _MAP_NORESERVE
-        offset = self._shared.offset(piece.shared, piece.start + piece.offset)
+        offset = self._shared.offset(piece.shared, piece.start + piece.offset - (at - address))
         result = self._engine.inject(
             event.task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset
         )
         if result != address:
             raise ValueError(f"error {result}")
+        end = start = piece.start + piece.offset - (at - address)
+        for _, part in event.pieces:
+            self._shared.clear(piece.shared, end, part.start + part.offset)
+            end = part.start + part.offset + part.length
+        self._shared.clear(piece.shared, end, start + args[1])
 
     def _write(self, pid: int, mapped: list[MappedPiece], address: int, data: bytes) -> None:
         """Writes to memory, or to the file of shared memory where the task has it read-only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 
@@ -32,6 +33,14 @@ class SharedMemory:
         """Makes the memory as the file was when the piece was mapped."""
         content = memoryview(file(piece.hash))[piece.offset : piece.offset + piece.length]
         self.write(piece.shared, piece.start + piece.offset, content)
+
+    def clear(self, number: int, start: int, end: int) -> None:
+        """Makes a hole of whole pages in a recorded file."""
+        start = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = (end - start) // mmap.PAGESIZE * mmap.PAGESIZE
+        if size > 0:
+            with mmap.mmap(self.descriptor, size, offset=self.offset(number, start)) as memory:
+                memory.madvise(mmap.MADV_REMOVE)
 
     def write(self, number: int, at: int, data: bytes | memoryview) -> None:
         """Changes a recorded file."""

@@ -59,6 +59,7 @@ NAMES = [
     "segfault",
     "sendfile_output",
     "signal_handler",
+    "sparse_mapping",
     "sqlite_database",
     "standard_input",
     "stdlib_imports",
