@@ -22,7 +22,7 @@ BY_CLASS = """
     test_subprocess test_signal test_threading test_socket test_ssl test_asyncio test_concurrent_futures
     test_multiprocessing_fork test_multiprocessing_spawn test_multiprocessing_forkserver
 """
-"""What may hang is run by class, or by module where it is a package: a hang costs the rest of its item."""
+"""What may hang is run by class, test_asyncio by module: a hang costs the rest of its item."""
 
 VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 8))
 
@@ -48,7 +48,7 @@ def _parts(interpreter: Interpreter, module: str) -> list[tuple[str, str]]:
         return [(module, "")] if _exists(interpreter, module) else []
     listed = runner.harness.run([interpreter.path, "-m", "test", "--list-cases", module])
     tests = [line for line in listed.stdout.decode().split("\n") if line.startswith("test.")]
-    cut = 2 if any(test.count(".") > 3 for test in tests) else 1
+    cut = 2 if module == "test_asyncio" else 1
     groups = dict.fromkeys(test.rsplit(".", cut)[0] for test in tests)
     return [(group.removeprefix("test."), f"{group}.*") for group in groups]
 
