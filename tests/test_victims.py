@@ -65,6 +65,7 @@ NAMES = [
     "stdlib_imports",
     "stopped_process",
     "subprocess_output",
+    "thread_ids",
     "threads_queue",
     "exec_from_thread",
     "poll_restarted",

@@ -1159,14 +1159,16 @@ static bool flush_due(struct recorder *recorder)
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
-/* The task that goes on; a switch can be recorded at the entry of a call. NULL: all are waiting. */
+/* The task that goes on; a switch can be recorded at the entry of a call. NULL: all are waiting. Later stops within a
+   call do not serve: a new task would run before the event of the clone that made it, with which the kernel's writes for
+   it are recorded. */
 static struct task *choose(struct recorder *recorder)
 {
     const struct task *task = (struct task *)recorder->scheduler.current;
     struct timespec now = recorder->start;
     if (others_live(recorder)) read_clock(&now);
-    bool may_switch = task && task->turn.state == TASK_READY && task->in_call && others_live(recorder);
-    return (struct task *)scheduler_choose(&recorder->scheduler, nanoseconds(&recorder->start, &now), may_switch);
+    bool at_entry = task && task->turn.state == TASK_READY && task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80);
+    return (struct task *)scheduler_choose(&recorder->scheduler, nanoseconds(&recorder->start, &now), at_entry && others_live(recorder));
 }
 
 static bool is_stuck(const struct task *task)
