@@ -53,6 +53,10 @@ class Item:
     env: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 600.0
     """For the bare run."""
+    launcher: Command = ()
+    """Words before the command, bare and recorded: what runs it, and acts on it from outside."""
+    terminal: bool = False
+    """The launcher gives a terminal, so that a replay is run by it too."""
 
 
 @dataclass
@@ -106,7 +110,7 @@ class _Stage:
     def __init__(self, item: Item, outcome: Outcome, home: Path, place: Path) -> None:
         self.item, self.outcome, self.home, self.place = item, outcome, home, place
 
-    def run(self, name: str, words: Command, timeout: float) -> tuple[Result | None, Path]:
+    def run(self, name: str, words: Command, timeout: float, launch: bool = False) -> tuple[Result | None, Path]:
         """None when it timed out. The scratch directory is what the command made of it."""
         scratch = self.place / name
         scratch.mkdir()
@@ -114,6 +118,7 @@ class _Stage:
         around = Surroundings(env=environment, cwd=scratch, stdin=self.item.stdin, timeout=timeout)
         descriptors = len(os.listdir("/proc/self/fd"))
         start = os.times().elapsed
+        words = [*self.item.launcher, *words] if launch else words
         words = [os.fspath(word).replace("{scratch}", str(scratch)) for word in words]
         try:
             result = harness.run(words, around)
@@ -164,7 +169,7 @@ def run_item(item: Item, read: ReadVerdicts, home: Path, keep: Path | None = Non
 
 
 def _score(item: Item, read: ReadVerdicts, outcome: Outcome, stage: _Stage) -> None:
-    bare, scratch = stage.run("bare", item.command, item.timeout)
+    bare, scratch = stage.run("bare", item.command, item.timeout, launch=True)
     if bare is None:
         outcome.bare = "timed out"
         return
@@ -176,7 +181,7 @@ def _score(item: Item, read: ReadVerdicts, outcome: Outcome, stage: _Stage) -> N
         return
     timeout = max(SHORTEST, FACTOR * outcome.seconds["bare"])
     trace = stage.place / "trace"
-    recorded, scratch = stage.run("record", harness.record_words(trace, *item.command), timeout)
+    recorded, scratch = stage.run("record", harness.record_words(trace, *item.command), timeout, launch=True)
     if recorded is None:
         outcome.record = outcome.cause = "timed out"
         outcome.differing = [f"{test}: {verdict}, timed out" for test, verdict in expected.items()]
@@ -195,7 +200,7 @@ def _score(item: Item, read: ReadVerdicts, outcome: Outcome, stage: _Stage) -> N
 
 
 def _score_replay(outcome: Outcome, stage: _Stage, trace: Path, recorded: Result, timeout: float) -> None:
-    replayed, scratch = stage.run("replay", [harness.PYRR, "replay", trace], timeout)
+    replayed, scratch = stage.run("replay", [harness.PYRR, "replay", trace], timeout, launch=stage.item.terminal)
     outcome.left += [f"replay: {name}" for name in os.listdir(scratch)]
     if replayed is None:
         outcome.replay = "timed out"
