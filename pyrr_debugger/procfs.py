@@ -8,6 +8,7 @@ consistent in itself only.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import struct
@@ -132,6 +133,15 @@ def program_names(pid: int) -> list[str]:
 def status(pid: int) -> dict[str, str]:
     """The fields of /proc/PID/status by name ("Tgid", "SigCgt", ...), values as text without the padding."""
     return _pairs(_read(pid, "status"))
+
+
+def stack_limit(pid: int) -> int:
+    """The soft RLIMIT_STACK, -1 for none. prlimit(2) would want CAP_SYS_RESOURCE for a process of another user."""
+    _, _, behind = _read(pid, "limits").partition(b"Max stack size")
+    if not behind:
+        raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH), f"/proc/{pid}/limits")
+    soft = behind.split(maxsplit=1)[0]
+    return -1 if soft == b"unlimited" else int(soft)
 
 
 def _read(pid: int, name: str) -> bytes:

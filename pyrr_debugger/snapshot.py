@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import resource
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -102,10 +101,9 @@ def take(pid: int, store: FileStore) -> Snapshot:
         pages = tuple(_changed(mapping.start, _read(pid, mapping), base))
         name = mapping.name
         regions.append(Region(mapping.start, mapping.end, mapping.prot, mapping.shared, name, piece, pages))
-    soft, _ = resource.prlimit(pid, resource.RLIMIT_STACK)
     executable = os.readlink(f"/proc/{pid}/exe")
     registers, xstate = _engine.registers(pid), _engine.xstate(pid)
-    return Snapshot(executable, tuple(regions), registers, xstate, soft)
+    return Snapshot(executable, tuple(regions), registers, xstate, procfs.stack_limit(pid))
 
 
 def _read(pid: int, mapping: procfs.Mapping) -> bytes:

@@ -1,6 +1,7 @@
 import ctypes
 import mmap
 import os
+import resource
 import subprocess
 import sys
 import threading
@@ -158,6 +159,14 @@ def test_status():
     assert len(fields["SigCgt"]) == 16
 
 
+@pytest.mark.parametrize("limit", [1 << 20, resource.RLIM_INFINITY])
+def test_stack_limit(limit):
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+        resource.prlimit(child.pid, resource.RLIMIT_STACK, (limit, resource.RLIM_INFINITY))
+        assert procfs.stack_limit(child.pid) == limit
+
+
 def test_a_zombie_has_a_status_and_no_memory():
     child = subprocess.Popen([sys.executable, "-c", ""])
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -168,7 +177,9 @@ def test_a_zombie_has_a_status_and_no_memory():
         child.wait()
 
 
-@pytest.mark.parametrize("read", [procfs.read_maps, procfs.read_auxv, procfs.descriptors, procfs.status])
+@pytest.mark.parametrize(
+    "read", [procfs.read_maps, procfs.read_auxv, procfs.descriptors, procfs.status, procfs.stack_limit]
+)
 def test_a_process_that_is_gone(read):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()

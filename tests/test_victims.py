@@ -67,6 +67,7 @@ NAMES = [
     "subprocess_output",
     "thread_ids",
     "threads_queue",
+    "exec_as_other_user",
     "exec_from_thread",
     "poll_restarted",
     "prctl_tsc",
