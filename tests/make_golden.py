@@ -1,9 +1,9 @@
-"""Makes traces/format-1/ again: python tests/make_golden.py (with gcc and the installed pyrr).
+"""Makes the golden trace of the present format again: python tests/make_golden.py (with gcc and the installed pyrr).
 
 The trace is of a program without libc, so that it is small and holds nothing of this machine but the names
 of its kernel and its processor. Run this only when the format changes while its version is not released: a
 released golden trace stays as it is, and a new version of the format gets a new one beside it. Writes what
-the commands say of it to traces/format-1.expected/.
+the commands say of it to traces/format-N.expected/.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-GOLDEN = Path(__file__).resolve().parent.parent / "traces" / "format-1"
-EXPECTED = GOLDEN.with_name("format-1.expected")
+from pyrr_debugger.trace_format import FORMAT
+
+GOLDEN = Path(__file__).resolve().parent.parent / "traces" / f"format-{FORMAT}"
+EXPECTED = GOLDEN.with_name(f"{GOLDEN.name}.expected")
 PYRR = Path(sys.executable).parent / "pyrr"
 HOME = Path("/tmp/pyrr-golden")
 """Where the program runs: its path and working directory are in the trace."""

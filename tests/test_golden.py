@@ -9,6 +9,7 @@ import pytest
 from harness import Surroundings
 
 from pyrr_debugger import _engine, cpu
+from pyrr_debugger.trace_format import READABLE
 from pyrr_debugger.trace_reader import TraceReader
 
 TRACES = Path(__file__).resolve().parent.parent / "traces"
@@ -20,8 +21,8 @@ def expected(name: str, what: str) -> bytes:
     return (TRACES / f"{name}.expected" / what).read_bytes()
 
 
-def test_there_are_golden_traces() -> None:
-    assert "format-1" in GOLDEN
+def test_every_readable_format_has_a_golden_trace() -> None:
+    assert [f"format-{version}" for version in READABLE] == GOLDEN
 
 
 @pytest.mark.parametrize("name", GOLDEN)
