@@ -1,6 +1,7 @@
 """Programs that lean on scheduling and signals, written as people write them; each recorded and replayed many times.
 
-`stress.py --count 20` runs every one 20 times. They need the standard library only. `stress.py --run NAME` runs one bare.
+`stress.py --count 20` runs every one 20 times. They need the standard
+library only. `stress.py --run NAME` runs one bare.
 """
 
 from __future__ import annotations
@@ -134,8 +135,13 @@ def main(words: Sequence[str]) -> int:
         return 0
     python = Path(sys.executable).resolve()
     items = [
-        runner.Item(SUITE, "verdict", program.__name__, f"{program.__name__} {number + 1}",
-                    [str(python), os.path.abspath(__file__), "--run", program.__name__])  # fmt: skip
+        runner.Item(
+            SUITE,
+            "verdict",
+            program.__name__,
+            f"{program.__name__} {number + 1}",
+            [str(python), os.path.abspath(__file__), "--run", program.__name__],
+        )
         for program in PROGRAMS
         if options.match in program.__name__
         for number in range(options.count)
