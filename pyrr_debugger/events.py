@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .errors import TraceError
-from .trace_format import EventKind, FilePiece, FileWrite
+from .trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 
 Memory = tuple[tuple[int, bytes], ...]
 
@@ -28,7 +28,7 @@ class SyscallEvent(Event):
 
     `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
     buffers only by their first bytes) and what it wrote; `pieces` are (address, part of a file) and `writes` changes of
-    mapped files. `site` is the
+    mapped files, `others` what was written into other processes. `site` is the
     address after the syscall instruction. `result` is the signed return value (-errno on failure). `stream` is
     1 or 2 when the call wrote to the recorder's stdout or stderr, else 0; `sent` is what it wrote, where that never
     was in the task's memory.
@@ -42,6 +42,7 @@ class SyscallEvent(Event):
     outputs: Memory
     pieces: tuple[tuple[int, FilePiece], ...] = ()
     writes: tuple[FileWrite, ...] = ()
+    others: tuple[tuple[int, ProcessWrite], ...] = ()
     stream: int = 0
     sent: bytes = b""
 
@@ -197,12 +198,13 @@ def _syscall(head: Head, items: Sequence[Any]) -> Event:
     nr, result, site, args, inputs, outputs = _typed(items, int, int, int, list, list, list)[:6]
     others = [(a, c) for a, c in _pairs(outputs) if not isinstance(c, bytes)]
     pieces = tuple((a, FilePiece.from_wire(c)) for a, c in others if c and isinstance(c[0], str))
-    writes = tuple(_write(c) for _, c in others if not (c and isinstance(c[0], str)))
+    writes = tuple(_write(c) for _, c in others if not (c and isinstance(c[0], (str, int))))
+    foreign = tuple((a, ProcessWrite(*_typed(c, int, bytes)[:2])) for a, c in others if c and isinstance(c[0], int))
     stream, sent = _typed([*items[6:], *(0, b"")[len(items) - 6 :]], int, bytes)[:2]
     if len(args) > 6 or not all(isinstance(a, int) for a in args):
         raise ValueError("a call has at most six arguments")
     memory = (_memory(inputs), _memory(outputs))
-    return SyscallEvent(*head, nr, tuple(args), result, site, *memory, pieces, writes, stream, sent)
+    return SyscallEvent(*head, nr, tuple(args), result, site, *memory, pieces, writes, foreign, stream, sent)
 
 
 def _signal(head: Head, items: Sequence[Any]) -> Event:

@@ -82,3 +82,13 @@ class FileWrite(NamedTuple):
 
     def to_wire(self) -> list[Any]:
         return [self.data, self.shared, self.offset]
+
+
+class ProcessWrite(NamedTuple):
+    """A call wrote `data` into the memory of another process."""
+
+    process: int
+    data: bytes
+
+    def to_wire(self) -> list[Any]:
+        return [self.process, self.data]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import threading
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ class TraceWriter:
         return os.path.join(self.path, "files", hash_)
 
     def _work(self) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the recorder's own thread's
         # The recorder's thread is bound to the processor of the program; this one takes another.
         os.sched_setaffinity(0, self._affinity)
         # Only here: its import costs 4 ms, in which the program starts already.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ import msgpack
 
 from .. import _engine, checksum, cpu, procfs, snapshot
 from ..errors import PyrrError
-from ..trace_format import EventKind, FilePiece, FileWrite
+from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
@@ -28,10 +29,18 @@ _ELF_CLASS_64 = b"\2"
 _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
 _PROT_WRITE, _PROT_EXEC = 2, 4
 _MAP_SHARED_TYPES = (1, 3)
-_SYS_MMAP, _SYS_MREMAP, _SYS_FTRUNCATE, _SYS_PWRITE64, _SYS_PWRITEV, _SYS_FALLOCATE = 9, 25, 77, 18, 296, 285
-_SYS_SENDFILE, _SYS_COPY_FILE_RANGE = 40, 326
+_SYS_MMAP, _SYS_MREMAP, _SYS_FTRUNCATE, _SYS_FALLOCATE = 9, 25, 77, 285
+_SYS_PWRITE64, _SYS_PWRITEV = 18, 296
+_SYS_SENDFILE, _SYS_COPY_FILE_RANGE, _SYS_PROCESS_VM_WRITEV = 40, 326, 311
+_MEMORY_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?mem$")
 _FLUSH_SECONDS = 0.25
 _WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
+_OWN_SIGNALS = {
+    *(signal.SIGALRM, signal.SIGCHLD, signal.SIGCONT, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH),
+    *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+    *(signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP, signal.SIGSYS),
+}
+"""Signals that the recorder leaves as they are: its timer, harmless ones, job control and faults."""
 _RSP = 19 * 8  # offset of rsp in struct user_regs_struct
 
 
@@ -115,7 +124,7 @@ class RecordingSession:
             self._writer.discard()
             status = 127 if error.errno == errno.ENOENT else 126
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
-        with _signals(self._root):
+        with _signals(self._root, self._engine.knows):
             failure = self._record()
             if failure:
                 self._live_on()
@@ -285,7 +294,14 @@ class RecordingSession:
         if nr in (_SYS_SENDFILE, _SYS_COPY_FILE_RANGE):
             self._engine.complete(0, b"", _copied(process, nr, args, result))
             return
+        if nr == _SYS_PROCESS_VM_WRITEV:
+            self._complete(_written_to(process, args[0] & 0xFFFFFFFF, _vectors(process, args[3], args[4]), result))
+            return
         descriptor = args[0] & 0xFFFFFFFF
+        if memory := _MEMORY_FILE.match(_target(process, descriptor)):
+            start, _ = _changed_part(process, descriptor, nr, args, result)
+            self._complete(_written_to(process, int(memory[1]), [(start, result)], result))
+            return
         try:
             start, end = _changed_part(process, descriptor, nr, args, result)
             with open(f"/proc/{process}/fd/{descriptor}", "rb") as file:
@@ -340,30 +356,30 @@ def _current_core(allowed: set[int]) -> int:
 
 
 @contextlib.contextmanager
-def _signals(root: int) -> Iterator[None]:
-    """While a program is recorded, the terminal's signals are its own, and a request to end is passed on. The timer
-    makes waiting return, so that events reach the disk while the program sleeps."""
+def _signals(root: int, is_recorded: Callable[[int], bool]) -> Iterator[None]:
+    """While a program is recorded, the terminal's signals are its own, and what others send to the recorder is
+    passed on to it. What the program sends to its process group, the recorder among it, has reached it already. The
+    timer makes waiting return, so that events reach the disk and signals are looked at while the program sleeps."""
+    terminal = {signal.SIGINT, signal.SIGQUIT}
+    taken = set(signal.valid_signals()) - terminal - _OWN_SIGNALS
 
-    def forward(number: int, _: FrameType | None) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(root, number)
+    def pass_on(_: int = 0, __: FrameType | None = None) -> None:
+        while (info := signal.sigtimedwait(taken, 0)) is not None:
+            if not is_recorded(info.si_pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(root, info.si_signo)
 
-    def wake(_: int, __: FrameType | None) -> None:
-        pass
-
-    handlers: dict[signal.Signals, Any] = {
-        signal.SIGINT: signal.SIG_IGN,
-        signal.SIGQUIT: signal.SIG_IGN,
-        signal.SIGTERM: forward,
-        signal.SIGHUP: forward,
-        signal.SIGALRM: wake,
-    }
+    handlers: dict[signal.Signals, Any] = dict.fromkeys(terminal, signal.SIG_IGN)
+    handlers[signal.SIGALRM] = pass_on
     previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     signal.setitimer(signal.ITIMER_REAL, _FLUSH_SECONDS, _FLUSH_SECONDS)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+        pass_on()
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -399,6 +415,24 @@ def _file_memory(process: int, start: int, end: int) -> list[tuple[int, bytes]]:
         if mapping.inode and mapping.start <= start < mapping.end:
             return [(start, _engine.read(process, start, min(end, mapping.end) - start))]
     return []
+
+
+def _vectors(process: int, address: int, count: int) -> list[tuple[int, int]]:
+    words = memoryview(_engine.read(process, address, 16 * min(count, 1024))).cast("Q")
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def _written_to(
+    writer: int, process: int, parts: list[tuple[int, int]], size: int
+) -> list[tuple[int, bytes | ProcessWrite]]:
+    """What a call has written into the memory of a process, be it its own."""
+    outputs: list[tuple[int, bytes | ProcessWrite]] = []
+    for address, length in parts:
+        data = _engine.read(process, address, min(length, size))
+        size -= len(data)
+        if data:
+            outputs.append((address, data if process == writer else ProcessWrite(process, data)))
+    return outputs
 
 
 def _target(process: int, descriptor: int) -> str:

@@ -306,12 +306,17 @@ class ReplaySession:
             mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
             mapped.append(MappedPiece(address, end, piece))
             self._engine.watch(address, end)
+        for address, other in event.others:
+            _engine.write(self.real(self._task_of(other.process)), address, other.data)
         for write in event.writes:
             self._shared.write(write.shared, write.offset, write.data)
         for address, data in event.outputs:
             self._write(pid, mapped, address, data)
         self._engine.answer(task, event.result)
         self._engine.advance(task)
+
+    def _task_of(self, process: int) -> int:
+        return next(task for task, owner in self._process.items() if owner == process)
 
     def _map(self, event: SyscallEvent) -> None:
         address, args = event.result, event.args

@@ -19,6 +19,7 @@ STATUS = {
     "segfault": 139,
     "traceback_crash": 1,
     "fault_in_handler": 139,
+    "own_group": 134,
     "exec_from_thread": 5,
 }
 """How victims end that do not end well."""
@@ -41,6 +42,7 @@ NAMES = [
     "fault_handler",
     "fault_in_handler",
     "files_and_directories",
+    "foreign_memory",
     "gc_and_weakrefs",
     "killed_by_signal",
     "large_allocation",
@@ -50,6 +52,7 @@ NAMES = [
     "memory_management",
     "numpy_work",
     "output_streams",
+    "own_group",
     "pid_namespace",
     "polling",
     "random_bytes",

@@ -330,12 +330,15 @@ static PyObject *Recorder_watch(PyObject *self, PyObject *args)
 {
     unsigned long long device, inode;
     if (!PyArg_ParseTuple(args, "KK", &device, &inode)) return NULL;
-    struct recorder *state = &((Recorder *)self)->state;
-    struct file_identity *watched = realloc(state->watched, (state->watched_count + 1) * sizeof *watched);
-    if (!watched) return PyErr_NoMemory();
-    state->watched = watched;
-    watched[state->watched_count++] = (struct file_identity){device, inode};
+    if (!recorder_watch(&((Recorder *)self)->state, (dev_t)device, (ino_t)inode)) return PyErr_NoMemory();
     Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_knows(PyObject *self, PyObject *args)
+{
+    int pid;
+    if (!PyArg_ParseTuple(args, "i", &pid)) return NULL;
+    return PyBool_FromLong(recorder_knows(&((Recorder *)self)->state, pid));
 }
 
 static PyMethodDef Recorder_methods[] = {
@@ -349,6 +352,7 @@ static PyMethodDef Recorder_methods[] = {
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
     {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},
+    {"knows", Recorder_knows, METH_VARARGS, "knows(pid) -> bool: it is a recorded process, or was until lately."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -82,9 +82,21 @@ struct task *recorder_find(const struct recorder *recorder, pid_t tid) { return 
 static void remove_task(struct recorder *recorder, struct task *task)
 {
     scheduler_remove(&recorder->scheduler, &task->turn);
-    if (task->group && --task->group->tasks == 0) free(task->group);
+    if (task->group && --task->group->tasks == 0) {
+        recorder->ended[recorder->ended_count++ % ENDED] = task->group->pid;
+        free(task->group);
+    }
     buffer_free(&task->inputs);
     free(task);
+}
+
+bool recorder_knows(const struct recorder *recorder, pid_t pid)
+{
+    for (const struct task *task = first_task(recorder); task; task = next_task(task))
+        if (task->group && task->group->pid == pid) return true;
+    for (unsigned i = 0; i < ENDED; i++)
+        if (pid && recorder->ended[i] == pid) return true;
+    return false;
 }
 
 void recorder_free(struct recorder *recorder)
@@ -226,6 +238,28 @@ static uint8_t opened_stream(const struct recorder *recorder, const struct group
     return 0;
 }
 
+bool recorder_watch(struct recorder *recorder, dev_t device, ino_t inode)
+{
+    struct file_identity *watched = realloc(recorder->watched, (recorder->watched_count + 1) * sizeof *watched);
+    if (!watched) return false;
+    recorder->watched = watched;
+    watched[recorder->watched_count++] = (struct file_identity){device, inode};
+    return true;
+}
+
+/* What is written to /proc/PID/mem changes memory. */
+static void watch_memory_file(struct recorder *recorder, const struct task *task, int64_t result)
+{
+    static const char name[] = "mem";
+    struct stat status;
+    if (task->row->effect != EFFECT_OPEN || result < 0 || task->inputs.size < sizeof name) return;
+    if (memcmp(task->inputs.data + task->inputs.size - sizeof name, name, sizeof name) != 0) return;
+    char path[48], target[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->group->pid, (int)result);
+    if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/proc/", 6) == 0 && stat(path, &status) == 0)
+        recorder_watch(recorder, status.st_dev, status.st_ino);
+}
+
 static void follow_streams(const struct recorder *recorder, struct group *group, const struct syscall_row *row,
                            const uint64_t arguments[6], int64_t result)
 {
@@ -337,7 +371,9 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
     if (stream) wire_unsigned(events, stream);
     if (sent) wire_binary(events, recorder->sent.data, recorder->sent.size);
     recorder->sent.size = 0;
-    if (task->row) follow_streams(recorder, task->group, task->row, task->arguments, result);
+    if (!task->row) return;
+    follow_streams(recorder, task->group, task->row, task->arguments, result);
+    watch_memory_file(recorder, task, result);
 }
 
 /* Entry and exit of a call. */
@@ -407,8 +443,11 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     } else if ((entry->orig_rax == SYS_splice || entry->orig_rax == SYS_tee) && stream_of(task, 1)) {
         /* Output that passes from a pipe through the kernel could never be shown in replay. splice(2) may refuse. */
         answer_call(task, &changed, -EINVAL);
-    } else if (entry->orig_rax == SYS_prctl && task->arguments[0] == PR_SET_DUMPABLE && task->arguments[1] == 0) {
+    } else if (entry->orig_rax == SYS_prctl && task->arguments[0] == PR_SET_DUMPABLE && task->arguments[1] <= 1) {
         /* It would shut us out of the task's memory. */
+        task->group->undumpable = task->arguments[1] == 0;
+        answer_call(task, &changed, 0);
+    } else if (entry->orig_rax == SYS_prctl && task->arguments[0] == PR_GET_DUMPABLE && task->group->undumpable) {
         answer_call(task, &changed, 0);
     } else if (entry->orig_rax == SYS_prctl && (task->arguments[0] == PR_SET_TSC || task->arguments[0] == PR_GET_TSC)) {
         /* The counter stays with the recorder; the program is told what it would be told without. */
@@ -490,6 +529,7 @@ static enum request needs_policy(struct recorder *recorder, const struct task *t
     /* A mapping that grows shows more of its file. */
     bool grows = task->entry.orig_rax == SYS_mremap && task->arguments[2] > task->arguments[1];
     if (grows && recorder->watched_count) return REQUEST_MAP;
+    if (task->entry.orig_rax == SYS_process_vm_writev) return REQUEST_WRITTEN;
     if ((task->entry.orig_rax == SYS_sendfile || task->entry.orig_rax == SYS_copy_file_range) && stream_of(task, result))
         return REQUEST_WRITTEN;
     bool changes = task->row->effect == EFFECT_WRITE || task->row->effect == EFFECT_TRUNCATE;
@@ -556,6 +596,7 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
             if (task->group->disposition[i] == DISPOSITION_HANDLER) task->group->disposition[i] = DISPOSITION_DEFAULT;
         task->clear_child_tid = task->robust_list = 0;
         task->group->memory = ++recorder->last_memory;
+        task->group->undumpable = false;
         check_streams(task->group);
         recorder->subject = task;
         return REQUEST_EXEC;

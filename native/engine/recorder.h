@@ -16,6 +16,7 @@
 #include "tracee.h"
 #include "wire.h"
 
+enum { ENDED = 256 };
 enum { STREAM_DESCRIPTORS = 256, SIGNALS = 65, MAX_PATCHES = 256, MAX_HELD = 64, XSTATE_BYTES = 16384 };
 
 enum disposition { DISPOSITION_DEFAULT, DISPOSITION_IGNORE, DISPOSITION_HANDLER };
@@ -36,6 +37,7 @@ struct kernel_sigaction {
 struct group {
     pid_t pid;
     unsigned tasks;
+    bool undumpable; /* as the program believes */
     uint64_t memory; /* names its address space, which CLONE_VM shares among processes */
     /* Which descriptors are the recorder's own stdout (1) and stderr (2), followed through dup and close. */
     uint8_t stream[STREAM_DESCRIPTORS];
@@ -104,6 +106,8 @@ struct recorder {
     pid_t left;
     pid_t root;
     int root_status;
+    pid_t ended[ENDED]; /* the last processes that ended, in a ring */
+    unsigned ended_count;
     uint64_t last_memory; /* the last name given to an address space */
     bool deferred, exiting;
     bool root_ended;
@@ -134,6 +138,10 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
 /* Lets a process go on untraced, with the time stamp counter readable again. */
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason);
 void recorder_detach(struct recorder *recorder, const char *reason);
+/* Whether this is one of the recorded processes, or was until lately. */
+bool recorder_knows(const struct recorder *recorder, pid_t pid);
+/* Policy is asked when a call changes this file. False: no memory. */
+bool recorder_watch(struct recorder *recorder, dev_t device, ino_t inode);
 struct task *recorder_find(const struct recorder *recorder, pid_t tid);
 
 #endif

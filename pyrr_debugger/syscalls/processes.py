@@ -110,7 +110,8 @@ ROWS: tuple[Row, ...] = (
     row(
         311,
         "process_vm_writev",
-        "pid pid, <iovec[liovcnt] local_iov, ulong liovcnt, >iovec[riovcnt] remote_iov, ulong riovcnt, ulong flags",
+        "pid pid, <iovec[liovcnt] local_iov, ulong liovcnt, <iovec_array[riovcnt] remote_iov, ulong riovcnt, "
+        "ulong flags",
         result="long",
         source="process_vm_readv",
     ),
