@@ -38,9 +38,8 @@ _WINDOW = 4096  # bytes that an unknown call may have written behind each pointe
 _OWN_SIGNALS = {
     *(signal.SIGALRM, signal.SIGCHLD, signal.SIGCONT, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH),
     *(signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
-    *(signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP, signal.SIGSYS),
 }
-"""Signals that the recorder leaves as they are: its timer, harmless ones, job control and faults."""
+"""Signals that the recorder leaves as they are: its timer, harmless ones, and job control."""
 _RSP = 19 * 8  # offset of rsp in struct user_regs_struct
 
 

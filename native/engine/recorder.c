@@ -919,25 +919,32 @@ static const struct task *peer_of(const struct recorder *recorder, const struct 
     return NULL;
 }
 
-static void put_word(struct buffer *outputs, size_t *pairs, uint64_t address, uint32_t value)
+/* Memory that the kernel changes for a task that ends. */
+struct last_words {
+    struct buffer outputs;
+    size_t pairs;
+    uint32_t tid; /* the word at clear_child_tid before the end */
+};
+
+static void put_word(struct last_words *words, uint64_t address, uint32_t value)
 {
-    wire_unsigned(outputs, address);
-    wire_binary(outputs, (const uint8_t *)&value, sizeof value);
-    ++*pairs;
+    wire_unsigned(&words->outputs, address);
+    wire_binary(&words->outputs, (const uint8_t *)&value, sizeof value);
+    words->pairs++;
 }
 
 /* As the kernel marks a futex that a dead task holds (handle_futex_death, kernel/futex/core.c). */
-static void put_dead_futex(const struct task *task, pid_t from, uint64_t address, struct buffer *outputs, size_t *pairs)
+static void put_dead_futex(const struct task *task, pid_t from, uint64_t address, struct last_words *words)
 {
     uint32_t value;
     if (address % sizeof value || tracee_read(from, address, &value, sizeof value) != sizeof value) return;
     if ((value & FUTEX_TID_MASK) != (uint32_t)task->turn.tid) return;
-    put_word(outputs, pairs, address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+    put_word(words, address, (value & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
 }
 
 /* The futexes on the list that the task registered (exit_robust_list, the same file): the lowest bit of a link marks one
    with priority inheritance, which is left in the same way. */
-static void put_robust_list(const struct task *task, pid_t from, struct buffer *outputs, size_t *pairs)
+static void put_robust_list(const struct task *task, pid_t from, struct last_words *words)
 {
     struct {
         uint64_t first, offset, pending;
@@ -945,31 +952,36 @@ static void put_robust_list(const struct task *task, pid_t from, struct buffer *
     if (!task->robust_list || tracee_read(from, task->robust_list, &head, sizeof head) != sizeof head) return;
     uint64_t pending = head.pending & ~UINT64_C(1), entry = head.first & ~UINT64_C(1);
     for (unsigned i = 0; entry && entry != task->robust_list && i < ROBUST_LIST_LIMIT; i++) {
-        if (entry != pending) put_dead_futex(task, from, entry + head.offset, outputs, pairs);
+        if (entry != pending) put_dead_futex(task, from, entry + head.offset, words);
         if (tracee_read(from, entry, &entry, sizeof entry) != sizeof entry) break;
         entry &= ~UINT64_C(1);
     }
-    if (pending) put_dead_futex(task, from, pending + head.offset, outputs, pairs);
+    if (pending) put_dead_futex(task, from, pending + head.offset, words);
 }
 
-/* `gone`: its memory can be read through another task only. */
-static void put_exit(struct recorder *recorder, const struct task *task, int status, bool gone)
+/* The kernel clears the word while others use the memory, if it can be written (mm_release, kernel/fork.c). */
+static void put_cleared(const struct recorder *recorder, const struct task *task, struct last_words *words)
 {
     const struct task *peer = peer_of(recorder, task);
-    struct buffer outputs = {0};
-    size_t pairs = 0;
-    if (!gone || peer) put_robust_list(task, gone ? peer->turn.tid : task->turn.tid, &outputs, &pairs);
-    /* The kernel clears the word only while others use the memory (mm_release). */
-    if (peer && task->clear_child_tid) put_word(&outputs, &pairs, task->clear_child_tid, 0);
+    uint32_t now;
+    if (!peer || !task->clear_child_tid || !words->tid) return;
+    if (tracee_read(peer->turn.tid, task->clear_child_tid, &now, sizeof now) == sizeof now && now == 0)
+        put_word(words, task->clear_child_tid, 0);
+}
+
+/* Of a task that has ended. */
+static void put_exit(struct recorder *recorder, const struct task *task, int status, struct last_words *words)
+{
+    put_cleared(recorder, task, words);
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
     recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, 3);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)status);
     wire_unsigned(events, arrived);
-    wire_array(events, 2 * pairs);
-    buffer_append(events, outputs.data, outputs.size);
-    buffer_free(&outputs);
+    wire_array(events, 2 * words->pairs);
+    buffer_append(events, words->outputs.data, words->outputs.size);
+    buffer_free(&words->outputs);
 }
 
 /* A call that a fatal signal has interrupted returns to nobody, but may have written: output, and how long it would have
@@ -988,7 +1000,12 @@ static void finish_interrupted(struct recorder *recorder, struct task *task)
 /* A task that SIGKILL hits at a stop ends without the stop for its end (ptrace_stop, kernel/signal.c). */
 static void vanish(struct recorder *recorder, struct task *task, int status)
 {
-    if (task->group && task->started) put_exit(recorder, task, status, true);
+    if (task->group && task->started) {
+        const struct task *peer = peer_of(recorder, task);
+        struct last_words words = {.tid = (uint32_t)task->turn.tid};
+        if (peer) put_robust_list(task, peer->turn.tid, &words);
+        put_exit(recorder, task, status, &words);
+    }
     remove_task(recorder, task);
 }
 
@@ -1011,8 +1028,10 @@ static bool is_namespace_init(pid_t pid)
 static void finish_exit(struct recorder *recorder)
 {
     struct task *task = recorder->subject;
-    put_exit(recorder, task, recorder->exit_status, false);
     pid_t tid = task->turn.tid;
+    struct last_words words = {0};
+    put_robust_list(task, tid, &words);
+    tracee_read(tid, task->clear_child_tid, &words.tid, sizeof words.tid);
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
     bool outlives = alone && is_namespace_init(task->group->pid);
     ptrace(PTRACE_CONT, tid, 0, 0);
@@ -1027,6 +1046,7 @@ static void finish_exit(struct recorder *recorder)
         /* A leader is reaped only after its last thread; or a thread that executes a program takes its id over. */
         for (char state = tracee_state(tid); state && state != 'Z' && state != 't'; state = tracee_state(tid)) sched_yield();
     }
+    put_exit(recorder, task, recorder->exit_status, &words);
     remove_task(recorder, task);
 }
 

@@ -533,7 +533,9 @@ static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, 
     uint64_t stack = read_unsigned(cursor);
     const uint8_t *frame = read_binary(cursor, &frame_size);
     if (cursor->bad) return damaged(replayer);
-    if (place == PLACE_FAULT && (actor->stop != STOP_FAULT || actor->signal != signal))
+    /* A frame that cannot be built makes another signal SIGSEGV (force_sigsegv, kernel/signal.c). */
+    bool expected = actor->stop == STOP_FAULT && (actor->signal == signal || signal == SIGSEGV);
+    if (place == PLACE_FAULT && !expected)
         return diverge(replayer, "signal %d of the program's own making did not come in the replay", signal);
     if (place == PLACE_AT_ENTRY && actor->stop != STOP_CALL) return diverge(replayer, "signal %d came at a system call that the replay does not make", signal);
     if (touches_gate(stack, frame_size) || !tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");

@@ -46,6 +46,13 @@ child = libc.clone(main, ctypes.c_void_p(top), CLONE_VM | CLONE_CHILD_CLEARTID |
 os.waitpid(child, 0)
 print("thread id:", word.value)
 
+libc.mmap.restype = ctypes.c_void_p
+read_only = libc.mmap(None, ctypes.c_size_t(4096), mmap.PROT_READ, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS, -1, None)
+careless = threading.Thread(target=libc.syscall, args=(218, ctypes.c_void_p(read_only)))  # set_tid_address
+careless.start()
+while len(os.listdir("/proc/self/task")) > 1:
+    time.sleep(0.01)
+
 child = os.fork()
 if child == 0:
     wanted = (ctypes.c_long * 2)(1000, 0)

@@ -5,7 +5,7 @@ import signal
 import time
 
 seen = []
-for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGABRT, signal.SIGHUP):
+for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGABRT, signal.SIGTRAP, signal.SIGHUP):
     signal.signal(number, lambda number, frame: seen.append(number))
     os.kill(0, number)
     time.sleep(0.4)
