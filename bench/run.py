@@ -1,8 +1,9 @@
-"""What recording and replaying cost, as ratios to the bare program: python bench/run.py [--runs N]
+"""What recording and replaying cost, as ratios to the bare program: python bench/run.py [--runs N] [WORKLOAD...]
 
 Each workload runs bare, under strace (if there is one), recorded and replayed; the runs take turns so that
 a slow moment of the machine hits all alike, and the table shows medians. It judges nothing.
-The computation times itself, without its start; under replay its time is the recorded one, so that the whole is timed.
+The computation and the server time themselves, without their start; under replay that time is the recorded one, so that
+the whole is timed. The server needs gunicorn (pip install '.[bench]').
 """
 
 from __future__ import annotations
@@ -24,13 +25,24 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 PYRR = str(Path(sys.executable).parent / "pyrr")
+GUNICORN = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind=unix:{socket}", "--pid", "{socket}.pid"]
 WORKLOADS = {
     "200k system calls": [sys.executable, str(HERE / "syscalls.py")],
     "computation": [sys.executable, str(HERE / "compute.py")],
     "start-up": [sys.executable, "-c", "pass"],
+    "10k thread switches and back": [sys.executable, str(HERE / "ping_pong.py")],
+    "50 subprocesses": [sys.executable, str(HERE / "subprocesses.py")],
+    "20k asyncio round trips": [sys.executable, str(HERE / "echo.py")],
+    "500 requests to gunicorn": [*GUNICORN, "--chdir", str(HERE), "application:application"],
 }
-TIMES_ITSELF = "computation"
+SERVER = "500 requests to gunicorn"
+TIME_THEMSELVES = ("computation", SERVER)
 WAYS = ("native", "strace", "record", "replay")
+
+
+def words(way: str, workload: str, trace: Path) -> list[str]:
+    under = command(way, WORKLOADS[workload], trace)
+    return [sys.executable, str(HERE / "server.py"), *under] if workload == SERVER and way != "replay" else under
 
 
 def command(way: str, program: list[str], trace: Path) -> list[str]:
@@ -86,6 +98,7 @@ def bytes_per_event(trace: Path, timeout: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="a part of its name (default: all)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each kind (default 5)")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each child (default 300)")
     options = parser.parse_args()
@@ -97,7 +110,9 @@ def main() -> None:
     failures = []
     with tempfile.TemporaryDirectory() as directory:
         trace = Path(directory, "trace")
-        for workload, program in WORKLOADS.items():
+        for workload in WORKLOADS:
+            if options.workloads and not any(part in workload for part in options.workloads):
+                continue
             times: dict[str, list[float]] = {way: [] for way in ways}
             failed: dict[str, str] = {}
             for _ in range(options.runs):
@@ -106,9 +121,8 @@ def main() -> None:
                         continue
                     if way == "record":
                         remove(trace)
-                    result = run(
-                        command(way, program, trace), options.timeout, workload == TIMES_ITSELF and way != "replay"
-                    )
+                    times_itself = workload in TIME_THEMSELVES and way != "replay"
+                    result = run(words(way, workload, trace), options.timeout, times_itself)
                     if isinstance(result, str):
                         failed[way] = result
                     else:

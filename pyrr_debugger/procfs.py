@@ -15,6 +15,7 @@ import struct
 from typing import NamedTuple
 
 _DELETED = b" (deleted)"
+_R, _W, _X, _S = b"rwxs"
 _AT_NULL = 0
 
 
@@ -70,18 +71,21 @@ def _parse_line(line: bytes) -> Mapping:
     start, dash, end = span.partition(b"-")
     if not dash or len(perms) != 4:
         raise ValueError(f"not a line of /proc/PID/maps: {line!r}")
-    bits = ((b"r", mmap.PROT_READ), (b"w", mmap.PROT_WRITE), (b"x", mmap.PROT_EXEC))
-    deleted = name.endswith(_DELETED)
+    prot = (
+        (mmap.PROT_READ if perms[0] == _R else 0)
+        | (mmap.PROT_WRITE if perms[1] == _W else 0)
+        | (mmap.PROT_EXEC if perms[2] == _X else 0)
+    )
     return Mapping(
-        start=int(start, 16),
-        end=int(end, 16),
-        prot=sum(bit for letter, bit in bits if letter in perms),
-        shared=perms.endswith(b"s"),
-        offset=int(offset, 16),
-        device=device.decode("ascii"),
-        inode=int(inode),
-        name=os.fsdecode(name.removesuffix(_DELETED).replace(b"\\012", b"\n")),
-        deleted=deleted,
+        int(start, 16),
+        int(end, 16),
+        prot,
+        perms[3] == _S,
+        int(offset, 16),
+        device.decode("ascii"),
+        int(inode),
+        os.fsdecode(name.removesuffix(_DELETED).replace(b"\\012", b"\n")),
+        name.endswith(_DELETED),
     )
 
 

@@ -24,8 +24,8 @@
 #include "instruction.h"
 #include "transfer.h"
 
-#define PTRACE_OPTIONS                                                                                              \
-    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL)
+#define PTRACE_OPTIONS \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL)
 
 /* Since Linux 6.13; not in older headers. */
 enum { MADV_GUARD_INSTALL_ = 102, MADV_GUARD_REMOVE_ = 103 };
@@ -85,6 +85,7 @@ void replayer_forget(struct replayer *replayer, pid_t task)
 void replayer_free(struct replayer *replayer)
 {
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
+    if (replayer->template.real) kill_real(replayer->template.real);
     free(replayer->files);
     buffer_free(&replayer->chunk);
 }
@@ -110,6 +111,7 @@ static void stub_main(const char *stub, int gate, int shared)
     char go;
     if (read(gate, &go, 1) != 1 || dup2(shared, SHARED_DESCRIPTOR) != SHARED_DESCRIPTOR) _exit(127);
     fcntl(SHARED_DESCRIPTOR, F_SETFD, 0);
+    signal(SIGCHLD, SIG_IGN); /* the kernel itself reaps its clones, which send nothing (do_notify_parent) */
     setsid(); /* out of reach of the terminal's signals */
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
@@ -118,37 +120,6 @@ static void stub_main(const char *stub, int gate, int shared)
     char *const arguments[] = {(char *)"pyrr-stub", NULL};
     execve(stub, arguments, empty);
     _exit(127);
-}
-
-int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
-{
-    replayer_forget(replayer, task);
-    uint64_t *brk = calloc(1, sizeof *brk);
-    int gate[2];
-    if (!brk) return -ENOMEM;
-    if (pipe2(gate, O_CLOEXEC)) {
-        free(brk);
-        return -errno;
-    }
-    pid_t pid = fork();
-    if (pid == 0) stub_main(stub, gate[0], replayer->shared);
-    int error = pid < 0 ? errno : 0, status = 0;
-    close(gate[0]);
-    if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) error = errno;
-    if (!error && write(gate[1], "", 1) != 1) error = errno;
-    close(gate[1]);
-    /* Two stops: the new image, and the trap behind its seccomp filter. */
-    if (!error && (!tracee_wait(pid, &status) || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
-    if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
-    if (!error && (!tracee_wait(pid, &status) || status >> 8 != SIGTRAP)) error = ENOEXEC;
-    struct user_regs_struct registers = {0};
-    if (!error && (tracee_get_registers(pid, &registers) || registers.rax != 0)) error = EPERM;
-    if (!error && !add_actor(replayer, task, pid, pid, brk)) error = ENOMEM;
-    if (error) {
-        if (pid > 0) kill_real(pid);
-        free(brk);
-    }
-    return error ? -error : pid;
 }
 
 int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6])
@@ -163,7 +134,7 @@ int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arg
     /* A clone stops once more, for its event. */
     do {
         if (ptrace(PTRACE_CONT, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return -ESRCH;
-    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_CLONE);
+    } while (WIFSTOPPED(status) && (status >> 16 == PTRACE_EVENT_CLONE || status >> 16 == PTRACE_EVENT_FORK));
     if (!WIFSTOPPED(status) || WSTOPSIG(status) != SIGTRAP || tracee_get_registers(actor->real, &registers)) {
         actor->stop = STOP_DEAD;
         return -ESRCH;
@@ -173,6 +144,53 @@ int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arg
     return (int64_t)registers.rax;
 }
 
+/* Starts the stub that never becomes a program: its clones do, for a tenth of the time of an exec. */
+static int start_template(struct replayer *replayer, const char *stub)
+{
+    int gate[2];
+    if (pipe2(gate, O_CLOEXEC)) return errno;
+    pid_t pid = fork();
+    if (pid == 0) stub_main(stub, gate[0], replayer->shared);
+    int error = pid < 0 ? errno : 0, status = 0;
+    close(gate[0]);
+    if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) error = errno;
+    if (!error && write(gate[1], "", 1) != 1) error = errno;
+    close(gate[1]);
+    /* Two stops: the new image, and the trap behind its seccomp filter. */
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
+    if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != SIGTRAP)) error = ENOEXEC;
+    struct user_regs_struct registers = {0};
+    if (!error && (tracee_get_registers(pid, &registers) || registers.rax != 0)) error = EPERM;
+    if (!error) replayer->template.real = pid;
+    else if (pid > 0) kill_real(pid);
+    return error;
+}
+
+/* A clone of a stopped stub or actor: its id, stopped before it has run, or -errno. */
+static pid_t clone_real(struct actor *actor, uint64_t flags)
+{
+    const uint64_t arguments[6] = {flags & CLONE_THREAD ? flags : flags | SIGCHLD};
+    int64_t real = replayer_inject(actor, SYS_clone, arguments);
+    int status;
+    if (real > 0 && (!tracee_wait((pid_t)real, &status) || !WIFSTOPPED(status))) return -ESRCH;
+    return (pid_t)real;
+}
+
+int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
+{
+    replayer_forget(replayer, task);
+    int error = replayer->template.real ? 0 : start_template(replayer, stub);
+    if (error) return -error;
+    pid_t real = clone_real(&replayer->template, 0);
+    if (real < 0) return real;
+    uint64_t *brk = calloc(1, sizeof *brk);
+    if (brk && add_actor(replayer, task, real, real, brk)) return real;
+    free(brk);
+    kill_real(real);
+    return -ENOMEM;
+}
+
 int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t flags)
 {
     struct actor *actor = replayer_find(replayer, parent);
@@ -180,18 +198,14 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     /* The kernel demands CLONE_VM with CLONE_SIGHAND and CLONE_THREAD; nothing else of the flags matters to a task
        that never makes a call. */
     uint64_t kept = flags & (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM);
-    /* No signal at its end: replay has none but the recorded ones. */
-    uint64_t arguments[6] = {kept};
-    if (!(kept & CLONE_VM)) arguments[0] &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
-    int64_t real = replayer_inject(actor, SYS_clone, arguments);
-    if (real < 0) return (int)real;
-    int status;
-    if (!tracee_wait((pid_t)real, &status) || !WIFSTOPPED(status)) return -ESRCH;
+    if (!(kept & CLONE_VM)) kept &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
+    pid_t real = clone_real(actor, kept);
+    if (real < 0) return real;
     uint64_t *brk = kept & CLONE_VM ? actor->brk : malloc(sizeof *brk);
     if (!brk) return -ENOMEM;
     *brk = *actor->brk;
-    pid_t group = flags & CLONE_THREAD ? actor->real_group : (pid_t)real;
-    return add_actor(replayer, task, (pid_t)real, group, brk) ? (int)real : -ENOMEM;
+    pid_t group = flags & CLONE_THREAD ? actor->real_group : real;
+    return add_actor(replayer, task, real, group, brk) ? real : -ENOMEM;
 }
 
 __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replayer *replayer, const char *format, ...)

@@ -46,6 +46,7 @@ struct range {
 
 struct replayer {
     struct actor *actors;
+    struct actor template; /* an empty process, to be cloned */
     struct actor *due; /* has consumed an event and must run on before the next one */
     struct buffer chunk;
     struct cursor cursor;
