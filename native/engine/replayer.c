@@ -204,7 +204,7 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     uint64_t *brk = kept & CLONE_VM ? actor->brk : malloc(sizeof *brk);
     if (!brk) return -ENOMEM;
     *brk = *actor->brk;
-    pid_t group = flags & CLONE_THREAD ? actor->real_group : real;
+    pid_t group = kept & CLONE_THREAD ? actor->real_group : real;
     return add_actor(replayer, task, real, group, brk) ? real : -ENOMEM;
 }
 
