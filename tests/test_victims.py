@@ -47,6 +47,7 @@ NAMES = [
     "gc_and_weakrefs",
     "killed_by_signal",
     "large_allocation",
+    "late_sleep",
     "long_output",
     "mapped_files",
     "mapped_growth",

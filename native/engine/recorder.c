@@ -25,6 +25,7 @@ enum {
     FLUSH_NANOSECONDS = 250 * 1000 * 1000,
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
     YIELDS = 4,
+    DOUBLINGS = 10,
     FRAME_LIMIT = 65536,
     HELD_NANOSECONDS = 1000 * 1000 * 1000,
 };
@@ -1182,33 +1183,57 @@ static bool is_running(const struct recorder *recorder, const struct task *task)
     return false;
 }
 
-/* Resumes the current task and waits for its next stop. It is left BLOCKED when it sleeps and others could run. */
+/* Whether another could go on if `task` slept. */
+static bool others_wait(const struct recorder *recorder, const struct task *task)
+{
+    for (const struct turn *turn = recorder->scheduler.first; turn; turn = turn->next)
+        if (turn != &task->turn && (turn->state == TASK_READY || turn->state == TASK_PENDING)) return true;
+    return false;
+}
+
+static bool may_block(const struct task *task)
+{
+    return task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
+}
+
+/* Lets the task that shares our processor run for a while. Yielding is cheap, but the kernel may hand the processor straight
+   back, as it does where the task has a lower priority; then sleep, up to a millisecond. */
+static bool pause_recorder(unsigned round)
+{
+    if (round < YIELDS) return sched_yield() == 0;
+    unsigned doublings = round - YIELDS < DOUBLINGS ? round - YIELDS : DOUBLINGS;
+    struct timespec time = {.tv_nsec = 1000L << doublings};
+    return nanosleep(&time, NULL) == 0;
+}
+
+/* Waits for the next stop of the current task. It is left BLOCKED when it sleeps and others could go on: no stop need follow
+   then that would wake us, however late it falls asleep. */
+static enum request await(struct recorder *recorder, struct task *task)
+{
+    for (unsigned round = 0; is_running(recorder, task); round++) {
+        if (!may_block(task) || !others_wait(recorder, task)) {
+            if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+            continue;
+        }
+        if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
+        while (collect(recorder, WNOHANG)) {}
+        if (round + 1 < YIELDS || !is_running(recorder, task)) continue;
+        char state = tracee_state(task->turn.tid);
+        if (state != 'S' && state != 'D') continue;
+        while (collect(recorder, WNOHANG)) {}
+        if (is_running(recorder, task)) task->turn.state = TASK_BLOCKED;
+    }
+    return REQUEST_NONE;
+}
+
 static enum request advance(struct recorder *recorder, struct task *task)
 {
     if (!task->started) start(recorder, task);
-    bool may_block = task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
     int signal = task->resume_signal;
     task->resume_signal = 0;
     task->turn.state = TASK_RUNNING;
     if (ptrace(PTRACE_SYSCALL, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
-    if (may_block && others_live(recorder)) {
-        for (unsigned i = 0; is_running(recorder, task) && i < YIELDS; i++) {
-            sched_yield();
-            while (collect(recorder, WNOHANG)) {}
-        }
-        if (is_running(recorder, task)) {
-            char state = tracee_state(task->turn.tid);
-            if (state == 'S' || state == 'D') {
-                while (collect(recorder, WNOHANG)) {}
-                if (is_running(recorder, task)) task->turn.state = TASK_BLOCKED;
-            }
-        }
-    }
-    while (is_running(recorder, task)) {
-        if (collect(recorder, 0)) continue;
-        return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
-    }
-    return REQUEST_NONE;
+    return await(recorder, task);
 }
 
 static bool flush_due(struct recorder *recorder)
@@ -1268,7 +1293,8 @@ static enum request run_loop(struct recorder *recorder)
                 recorder->subject = task;
                 return REQUEST_STUCK;
             }
-            if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+            enum request request = await(recorder, task);
+            if (request != REQUEST_NONE) return request;
             continue;
         }
         task = choose(recorder);
