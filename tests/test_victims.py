@@ -55,6 +55,7 @@ NAMES = [
     "notifications",
     "numpy_work",
     "output_streams",
+    "own_filter",
     "own_group",
     "passed_descriptors",
     "pid_namespace",

@@ -44,17 +44,10 @@ static uint64_t nanoseconds(const struct timespec *from, const struct timespec *
     return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
 }
 
-/* Which processors tasks may ask for: those of our control group, though we may have been started on fewer. */
-static void find_processors(struct recorder *recorder)
+static void note_affinity(struct recorder *recorder)
 {
-    cpu_set_t all;
-    memset(&all, 0xff, sizeof all);
     long bytes = syscall(SYS_sched_getaffinity, 0, sizeof recorder->affinity, &recorder->affinity);
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
-    recorder->processors = recorder->affinity;
-    if (sched_setaffinity(0, sizeof all, &all)) return;
-    syscall(SYS_sched_getaffinity, 0, sizeof recorder->processors, &recorder->processors);
-    sched_setaffinity(0, sizeof recorder->affinity, &recorder->affinity);
 }
 
 void recorder_initialise(struct recorder *recorder)
@@ -64,7 +57,7 @@ void recorder_initialise(struct recorder *recorder)
     recorder->last_flush = recorder->start;
     recorder->scheduler.slice = SLICE_NANOSECONDS;
     recorder->wait = recorder->follow_forks = true;
-    find_processors(recorder);
+    note_affinity(recorder);
     for (int i = 1; i < 3; i++) {
         struct stat status;
         bool terminal = isatty(i) == 1;
@@ -379,9 +372,28 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
 
 /* Entry and exit of a call. */
 
+/* Makes the call fail in the kernel, whichever it is. Its number stays what it is: a filter of the program's own judges
+   it, and would judge that of a cancelled call (-1) otherwise. */
+static void spoil_call(struct user_regs_struct *registers)
+{
+    registers->rdi = registers->rsi = registers->rdx = registers->r10 = registers->r8 = registers->r9 = (uint64_t)-1;
+}
+
+/* Whether it was the spoilt arguments that the call has failed of, and not a filter or a privilege. */
+static bool is_spoilt(int64_t result)
+{
+    return result == -EINVAL || result == -EFAULT || result == -EBADF || result == -E2BIG || result == -EOPNOTSUPP || result == -ENOSYS;
+}
+
+static void restore_arguments(struct user_regs_struct *registers, const struct user_regs_struct *entry)
+{
+    registers->rdi = entry->rdi, registers->rsi = entry->rsi, registers->rdx = entry->rdx;
+    registers->r10 = entry->r10, registers->r8 = entry->r8, registers->r9 = entry->r9;
+}
+
 static void answer_call(struct task *task, struct user_regs_struct *registers, int64_t answer)
 {
-    registers->orig_rax = (uint64_t)-1;
+    spoil_call(registers);
     task->call = CALL_ANSWERED;
     task->answer = answer;
 }
@@ -426,11 +438,9 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     task->call = CALL_PLAIN;
     uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     memcpy(task->arguments, arguments, sizeof arguments);
-    if (choose_held(task)) {
-        struct user_regs_struct cancelled = *entry;
-        cancelled.orig_rax = (uint64_t)-1;
+    if (task->cancels) {
         task->call = CALL_CANCELLED;
-        return tracee_set_registers(task->turn.tid, &cancelled) == 0;
+        return true;
     }
     task->row = row_of(entry->orig_rax, arguments);
     narrow_arguments(task->row, task->arguments);
@@ -439,7 +449,7 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     task->input_pairs = task->row->in_count ? transfer_inputs(task->turn.tid, task->row, task->arguments, &task->inputs) : 0;
     struct user_regs_struct changed = *entry;
     if (task->row->replay == REPLAY_REFUSE) {
-        changed.orig_rax = (uint64_t)-1;
+        spoil_call(&changed);
         task->call = CALL_REFUSED;
     } else if ((entry->orig_rax == SYS_splice || entry->orig_rax == SYS_tee) && stream_of(task, 1)) {
         /* Output that passes from a pipe through the kernel could never be shown in replay. splice(2) may refuse. */
@@ -456,9 +466,9 @@ static bool enter_call(struct recorder *recorder, struct task *task)
         bool got = task->arguments[0] == PR_SET_TSC || tracee_write(task->turn.tid, task->arguments[1], &state, sizeof state);
         answer_call(task, &changed, got ? 0 : -EFAULT);
     } else if ((entry->orig_rax == SYS_sched_setaffinity || entry->orig_rax == SYS_sched_getaffinity) && affinity_subject(recorder, task)) {
-        /* The program must not see, nor undo, that it shares one processor with its tracer. */
-        if (entry->orig_rax == SYS_sched_setaffinity) changed.orig_rax = (uint64_t)-1;
+        /* The program must not see that it shares one processor with its tracer. */
         task->call = CALL_AFFINITY;
+        return true;
     } else if (entry->orig_rax == SYS_madvise && entry->rdx == MADV_FREE) {
         /* Pages that are freed lazily keep or lose their contents at the kernel's whim; freed at once is allowed. */
         changed.rdx = MADV_DONTNEED;
@@ -469,23 +479,21 @@ static bool enter_call(struct recorder *recorder, struct task *task)
     return tracee_set_registers(task->turn.tid, &changed) == 0;
 }
 
-static int64_t answer_affinity(struct recorder *recorder, struct task *task, int64_t result)
+/* What a task asks for is remembered, and undone before it runs on. */
+static void follow_affinity(struct recorder *recorder, struct task *task, int64_t result)
 {
     const uint64_t *arguments = task->arguments;
     size_t size = arguments[1] < recorder->affinity_bytes ? arguments[1] : recorder->affinity_bytes;
     struct task *subject = affinity_subject(recorder, task);
-    if (!subject) return -ESRCH;
+    if (!subject || result < 0) return;
     if (task->entry.orig_rax == SYS_sched_getaffinity) {
-        if (result > 0) tracee_write(task->turn.tid, arguments[2], &subject->affinity, size);
-        return result;
+        tracee_write(task->turn.tid, arguments[2], &subject->affinity, size);
+        return;
     }
-    cpu_set_t wanted;
-    CPU_ZERO(&wanted);
-    if (tracee_read(task->turn.tid, arguments[2], &wanted, size) != size) return -EFAULT;
-    CPU_AND(&wanted, &wanted, &recorder->processors);
-    if (!CPU_COUNT(&wanted)) return -EINVAL;
-    subject->affinity = wanted;
-    return 0;
+    cpu_set_t own;
+    CPU_ZERO(&own);
+    if (result || sched_getaffinity(subject->turn.tid, sizeof subject->affinity, &subject->affinity)) return;
+    if (sched_getaffinity(0, sizeof own, &own) == 0) sched_setaffinity(subject->turn.tid, sizeof own, &own);
 }
 
 static void follow_call(struct task *task, int64_t result)
@@ -608,22 +616,17 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.rax = task->entry.orig_rax;
         fixed.orig_rax = (uint64_t)-1;
         tracee_set_registers(task->turn.tid, &fixed);
-        task->at_boundary = false;
+        task->at_boundary = task->cancels = false;
         task->injecting = true;
         task->resume_signal = task->held[0].si_signo;
         return REQUEST_NONE;
     }
     int64_t result = (int64_t)task->exit.rax;
-    if (task->call == CALL_AFFINITY) {
-        result = answer_affinity(recorder, task, result);
+    if (task->call == CALL_AFFINITY) follow_affinity(recorder, task, result);
+    if (task->call == CALL_FREE || task->call == CALL_ANSWERED || task->call == CALL_REFUSED) {
+        if (task->call != CALL_FREE && is_spoilt(result)) result = task->call == CALL_ANSWERED ? task->answer : -ENOSYS;
+        restore_arguments(&fixed, &task->entry);
         fixed.rax = (uint64_t)result;
-    } else if (task->call == CALL_FREE) {
-        fixed.rdx = task->entry.rdx;
-    } else if (task->call == CALL_ANSWERED) {
-        result = task->answer;
-        fixed.rax = (uint64_t)result;
-    }
-    if (task->call == CALL_AFFINITY || task->call == CALL_FREE || task->call == CALL_ANSWERED) {
         tracee_set_registers(task->turn.tid, &fixed);
         task->exit = fixed;
     }
@@ -1232,7 +1235,8 @@ static enum request advance(struct recorder *recorder, struct task *task)
     int signal = task->resume_signal;
     task->resume_signal = 0;
     task->turn.state = TASK_RUNNING;
-    if (ptrace(PTRACE_SYSCALL, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
+    task->cancels = !task->in_call && choose_held(task);
+    if (ptrace(task->cancels ? PTRACE_SYSEMU : PTRACE_SYSCALL, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
     return await(recorder, task);
 }
 

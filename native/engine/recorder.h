@@ -68,6 +68,7 @@ struct task {
     unsigned held_count;
     struct timespec held_since;
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
+    bool cancels; /* a held signal comes at the next call, which the kernel does not begin */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid, robust_list;
@@ -124,7 +125,7 @@ struct recorder {
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     struct timespec start, last_flush;
     uint64_t last_time; /* microseconds of the last event */
-    cpu_set_t affinity, processors; /* what the program starts with, and may ask for */
+    cpu_set_t affinity; /* what the program starts with */
     size_t affinity_bytes;
 };
 
