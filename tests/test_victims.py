@@ -13,6 +13,7 @@ import pytest
 from harness import Interpreter, Result, Surroundings, victim
 
 STATUS = {
+    "ends_as_child_dies": 3,
     "exit_status": 7,
     "fault_handler": 139,
     "killed_by_signal": 143,
@@ -35,6 +36,7 @@ NAMES = [
     "death_writes",
     "deep_recursion",
     "denied_syscalls",
+    "ends_as_child_dies",
     "entropy",
     "environment_and_cwd",
     "event_storm",

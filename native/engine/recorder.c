@@ -1351,14 +1351,15 @@ static void let_go(struct task *task)
     int signal = stop_task(task);
     if (signal < 0) return;
     struct user_regs_struct registers;
-    bool dead = tracee_get_registers(task->turn.tid, &registers) != 0;
+    /* Behind this stop a task makes no more calls, and its end is for its parent to see. */
+    bool dead = task->status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, &registers) != 0;
     if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
         /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
         struct user_regs_struct cancelled = registers;
         cancelled.orig_rax = (uint64_t)-1;
         tracee_set_registers(task->turn.tid, &cancelled);
         ptrace(PTRACE_SYSCALL, task->turn.tid, 0, 0);
-        dead = !tracee_wait(task->turn.tid, &task->status) || !WIFSTOPPED(task->status);
+        dead = !tracee_wait(task->turn.tid, &task->status) || !WIFSTOPPED(task->status) || task->status >> 16 == PTRACE_EVENT_EXIT;
         registers.rax = registers.orig_rax;
         registers.orig_rax = (uint64_t)-1;
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;

@@ -131,7 +131,7 @@ static bool step_to_syscall_stop(pid_t tid)
     int status;
     do {
         if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1) return false;
-        if (!tracee_wait(tid, &status) || !WIFSTOPPED(status)) return false;
+        if (!tracee_wait(tid, &status) || !WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) return false;
     } while (WSTOPSIG(status) != (SIGTRAP | 0x80));
     return true;
 }
