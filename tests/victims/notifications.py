@@ -28,22 +28,16 @@ with tempfile.TemporaryDirectory() as folder:
     names = {event: "event", timer: "timer", signals: "signal", notify: "notify"}
     for descriptor in names:
         epoll.register(descriptor, select.EPOLLIN)
-    seen = set()
-    while seen != set(names.values()):
+    seen = {}
+    while len(seen) < len(names):
         for descriptor, _ in epoll.poll():
             data = os.read(descriptor, 4096)
-            name = names[descriptor]
-            if name == "signal" and name not in seen:
-                number, _, _, pid = struct.unpack_from("IiiI", data)
-                print("signal", number, pid == os.getpid())
-            elif name == "notify" and name not in seen:
-                print("notify", data[16:].rstrip(b"\0"))
-            elif name == "event" and name not in seen:
-                print("event", struct.unpack("Q", data))
-            seen.add(name)
-            if name == "timer":
-                print("~ timer", struct.unpack("Q", data))
-    print(sorted(seen))
+            seen.setdefault(names[descriptor], data)
+    number, _, _, pid = struct.unpack_from("IiiI", seen["signal"])
+    print("signal", number, pid == os.getpid())
+    print("notify", seen["notify"][16:].rstrip(b"\0"))
+    print("event", struct.unpack("Q", seen["event"]))
+    print("~ timer", struct.unpack("Q", seen["timer"]), os.getpid())
 
 memory = os.memfd_create("notes") if hasattr(os, "memfd_create") else -1
 os.write(memory, b"in memory")
