@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 _DELETED = b" (deleted)"
 _R, _W, _X, _S = b"rwxs"
+_PAGE = mmap.PAGESIZE
+_PRESENT, _SWAPPED, _FILE = 1 << 63, 1 << 62, 1 << 61  # bits of /proc/PID/pagemap
 _AT_NULL = 0
 
 
@@ -92,6 +94,22 @@ def _parse_line(line: bytes) -> Mapping:
 def read_maps(pid: int) -> list[Mapping]:
     """The memory mappings of a process, by rising address."""
     return parse_maps(_read(pid, "maps"))
+
+
+def private_pages(pid: int, start: int, end: int) -> list[tuple[int, int]]:
+    """The runs of pages, between two addresses of private mappings, that are the process's own: those it or the kernel
+    has written. All others show their file, or zeros. See Documentation/admin-guide/mm/pagemap.rst of the kernel."""
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+        entries = memoryview(os.pread(file.fileno(), (end - start) // _PAGE * 8, start // _PAGE * 8)).cast("Q")
+    runs: list[tuple[int, int]] = []
+    for number, entry in enumerate(entries):
+        if entry & _SWAPPED or (entry & _PRESENT and not entry & _FILE):
+            at = start + number * _PAGE
+            if runs and runs[-1][1] == at:
+                runs[-1] = (runs[-1][0], at + _PAGE)
+            else:
+                runs.append((at, at + _PAGE))
+    return runs
 
 
 def read_auxv(pid: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from . import _engine, procfs
@@ -24,7 +24,7 @@ _LARGEST_STACK = 1 << 30
 
 
 class Region(NamedTuple):
-    """One mapping and its content. `pages` are (address, bytes) runs that differ from `piece`, or from zero."""
+    """One mapping and its content. `pages` are (address, bytes) runs that may differ from `piece`, or from zero."""
 
     start: int
     end: int
@@ -85,8 +85,8 @@ def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any
 class FileStore(Protocol):
     """Where the files of a recording are stored."""
 
-    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> tuple[FilePiece, bytes] | None:
-        """Stores the file behind a mapping: the piece that is mapped, and its content."""
+    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
+        """Stores the file behind a mapping: the piece that is mapped."""
         ...
 
 
@@ -96,32 +96,15 @@ def take(pid: int, store: FileStore) -> Snapshot:
     for mapping in procfs.read_maps(pid):
         if mapping.name.startswith(_KERNEL_OWN):
             continue
-        stored = store.store_mapped(pid, mapping) if mapping.inode else None
-        piece, base = stored or (None, b"")
-        pages = tuple(_changed(mapping.start, _read(pid, mapping), base))
+        piece = store.store_mapped(pid, mapping) if mapping.inode else None
+        known = not mapping.shared and (piece is not None or not mapping.inode)
+        runs = procfs.private_pages(pid, mapping.start, mapping.end) if known else [(mapping.start, mapping.end)]
+        pages = tuple((start, _engine.read(pid, start, end - start)) for start, end in runs)
         name = mapping.name
         regions.append(Region(mapping.start, mapping.end, mapping.prot, mapping.shared, name, piece, pages))
     executable = os.readlink(f"/proc/{pid}/exe")
     registers, xstate = _engine.registers(pid), _engine.xstate(pid)
     return Snapshot(executable, tuple(regions), registers, xstate, procfs.stack_limit(pid))
-
-
-def _read(pid: int, mapping: procfs.Mapping) -> bytes:
-    """What is readable of a mapping: pages behind the end of its file are not."""
-    return _engine.read(pid, mapping.start, mapping.end - mapping.start)
-
-
-def _changed(start: int, content: bytes, base: bytes) -> Iterator[tuple[int, bytes]]:
-    """The runs of pages in which `content` differs from `base` followed by zeros."""
-    zero = bytes(PAGE)
-    run = 0
-    for at in range(0, len(content) + PAGE, PAGE):
-        page = content[at : at + PAGE]
-        if page and page != (base[at : at + PAGE].ljust(PAGE, b"\0") if at < len(base) else zero):
-            continue
-        if at > run:
-            yield start + run, content[run:at]
-        run = at + PAGE
 
 
 def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, file: Callable[[str], bytes]) -> None:

@@ -36,7 +36,7 @@ class FileRecorder:
         self._writer = writer
         self._whole: dict[tuple[int, int, int, int], str] = {}
 
-    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> tuple[FilePiece, bytes] | None:
+    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
         """Stores the file behind a mapping of a process, if it can still be opened by its name."""
         path = f"/proc/{pid}/root{mapping.name}" if mapping.name.startswith("/") else ""
         try:
@@ -51,7 +51,7 @@ class FileRecorder:
                 return None
             # At exec only the program and its loader are mapped, which are ELF files: one piece.
             ((_, piece),) = stored.pieces
-            return piece, _read(file, mapping.offset, piece.length)
+            return piece
         finally:
             os.close(file)
 

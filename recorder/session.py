@@ -224,8 +224,8 @@ class RecordingSession:
         _hide_vdso(task)
         for mapping in procfs.read_maps(process):
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
-                stored = self._files.store_mapped(process, mapping)
-                self._replace_random(task, mapping.start, mapping.end - mapping.start, stored and stored[0])
+                piece = self._files.store_mapped(process, mapping)
+                self._replace_random(task, mapping.start, mapping.end - mapping.start, piece)
         image = snapshot.take(process, self._files).to_wire()
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")

@@ -5,6 +5,7 @@ import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -185,3 +186,31 @@ def test_a_process_that_is_gone(read):
     child.wait()
     with pytest.raises(OSError, match=str(child.pid)):
         read(child.pid)
+
+
+def test_private_pages_are_those_written(tmp_path: Path) -> None:
+    """Of an anonymous mapping the touched ones; of a file's only those written, however many were read."""
+    page = mmap.PAGESIZE
+    (tmp_path / "file").write_bytes(b"x" * 6 * page)
+    program = (
+        "import mmap, sys, ctypes\n"
+        "def address(m): return ctypes.addressof(ctypes.c_char.from_buffer(m))\n"
+        f"page = {page}\n"
+        "anonymous = mmap.mmap(-1, 6 * page, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
+        "anonymous[page] = 1\n"
+        "anonymous[2 * page] = 1\n"
+        "source = open(sys.argv[1], 'rb')\n"
+        "file = mmap.mmap(source.fileno(), 6 * page, access=mmap.ACCESS_COPY)\n"
+        "file[:]\n"
+        "file[4 * page] = file[4 * page]\n"
+        "print(address(anonymous), address(file), flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "file")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        anonymous, file = map(int, child.stdout.readline().split())
+        found = [procfs.private_pages(child.pid, start, start + 6 * page) for start in (anonymous, file)]
+        child.communicate(timeout=20)
+    assert found[0] == [(anonymous + page, anonymous + 3 * page)]
+    assert found[1] == [(file + 4 * page, file + 5 * page)]
