@@ -1220,7 +1220,7 @@ static enum request await(struct recorder *recorder, struct task *task)
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
         while (collect(recorder, WNOHANG)) {}
-        if (round + 1 < YIELDS || !is_running(recorder, task)) continue;
+        if (!is_running(recorder, task)) continue;
         char state = tracee_state(task->turn.tid);
         if (state != 'S' && state != 'D') continue;
         while (collect(recorder, WNOHANG)) {}

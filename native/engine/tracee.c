@@ -172,10 +172,11 @@ int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], b
     return result;
 }
 
+/* Below task/: the file of the whole process adds up all its threads (do_task_stat, fs/proc/array.c). */
 char tracee_state(pid_t tid)
 {
-    char path[32], text[512];
-    snprintf(path, sizeof path, "/proc/%d/stat", tid);
+    char path[48], text[512];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/stat", tid, tid);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0) return 0;
     ssize_t n = read(file, text, sizeof text - 1);
