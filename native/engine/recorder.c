@@ -1176,6 +1176,11 @@ static bool collect(struct recorder *recorder, int flags)
     return tid > 0;
 }
 
+static void collect_all(struct recorder *recorder)
+{
+    while (collect(recorder, WNOHANG)) {}
+}
+
 static bool others_live(const struct recorder *recorder) { return recorder->scheduler.first && recorder->scheduler.first->next; }
 
 /* A task may be freed by any wait, so that it is looked for before it is looked at. */
@@ -1190,7 +1195,7 @@ static bool is_running(const struct recorder *recorder, const struct task *task)
 static bool others_wait(const struct recorder *recorder, const struct task *task)
 {
     for (const struct turn *turn = recorder->scheduler.first; turn; turn = turn->next)
-        if (turn != &task->turn && (turn->state == TASK_READY || turn->state == TASK_PENDING)) return true;
+        if (turn != &task->turn && turn_can_go_on(turn)) return true;
     return false;
 }
 
@@ -1219,12 +1224,10 @@ static enum request await(struct recorder *recorder, struct task *task)
             continue;
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
-        while (collect(recorder, WNOHANG)) {}
-        if (!is_running(recorder, task)) continue;
+        while (is_running(recorder, task) && collect(recorder, WNOHANG)) {}
+        if (!is_running(recorder, task)) break;
         char state = tracee_state(task->turn.tid);
-        if (state != 'S' && state != 'D') continue;
-        while (collect(recorder, WNOHANG)) {}
-        if (is_running(recorder, task)) task->turn.state = TASK_BLOCKED;
+        if (state == 'S' || state == 'D') task->turn.state = TASK_BLOCKED;
     }
     return REQUEST_NONE;
 }
@@ -1249,16 +1252,25 @@ static bool flush_due(struct recorder *recorder)
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
-/* The task that goes on; a switch can be recorded at the entry of a call. NULL: all are waiting. Later stops within a
-   call do not serve: a new task would run before the event of the clone that made it, with which the kernel's writes for
-   it are recorded. */
-static struct task *choose(struct recorder *recorder)
+/* A switch can be recorded at the entry of a call. Later stops within a call do not serve: a new task would run before the
+   event of the clone that made it, with which the kernel's writes for it are recorded. */
+static bool may_switch(const struct recorder *recorder)
 {
     const struct task *task = (struct task *)recorder->scheduler.current;
-    struct timespec now = recorder->start;
-    if (others_live(recorder)) read_clock(&now);
-    bool at_entry = task && task->turn.state == TASK_READY && task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80);
-    return (struct task *)scheduler_choose(&recorder->scheduler, nanoseconds(&recorder->start, &now), at_entry && others_live(recorder));
+    return task && task->turn.state == TASK_READY && task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80) && others_live(recorder);
+}
+
+/* The task that goes on; NULL: all are waiting. */
+static struct task *choose(struct recorder *recorder)
+{
+    struct turn *current = recorder->scheduler.current;
+    if (current && turn_can_go_on(current) && !may_switch(recorder)) return (struct task *)current;
+    struct timespec time;
+    read_clock(&time);
+    uint64_t now = nanoseconds(&recorder->start, &time);
+    /* waitpid prefers the youngest: the stops of others could wait behind those of a few for ever. */
+    if (scheduler_is_over(&recorder->scheduler, now)) collect_all(recorder);
+    return (struct task *)scheduler_choose(&recorder->scheduler, now, may_switch(recorder));
 }
 
 static bool is_stuck(const struct task *task)
@@ -1386,7 +1398,7 @@ static void leave(struct recorder *recorder, struct task *task, const char *reas
 
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)
 {
-    while (collect(recorder, WNOHANG)) {}
+    collect_all(recorder);
     for (struct task *task = first_task(recorder), *next; task; task = next) {
         next = next_task(task);
         if (task->group != group) continue;
@@ -1399,7 +1411,7 @@ void recorder_leave(struct recorder *recorder, struct group *group, const char *
 
 void recorder_detach(struct recorder *recorder, const char *reason)
 {
-    while (collect(recorder, WNOHANG)) {}
+    collect_all(recorder);
     for (struct task *task = first_task(recorder); task; task = next_task(task)) leave(recorder, task, reason);
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
 }

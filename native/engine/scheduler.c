@@ -28,14 +28,14 @@ struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid)
     return NULL;
 }
 
-static bool can_go_on(const struct turn *turn) { return turn->state == TASK_READY || turn->state == TASK_PENDING; }
+bool turn_can_go_on(const struct turn *turn) { return turn->state == TASK_READY || turn->state == TASK_PENDING; }
 
 /* The first after `last` that can go on, itself being the last one asked. */
 static struct turn *next_turn(const struct scheduler *scheduler, struct turn *last)
 {
     struct turn *turn = last && last->next ? last->next : scheduler->first;
     for (struct turn *first = turn; turn;) {
-        if (can_go_on(turn)) return turn;
+        if (turn_can_go_on(turn)) return turn;
         turn = turn->next ? turn->next : scheduler->first;
         if (turn == first) break;
     }
@@ -44,11 +44,16 @@ static struct turn *next_turn(const struct scheduler *scheduler, struct turn *la
 
 void scheduler_yield(struct scheduler *scheduler) { scheduler->yielded = true; }
 
+bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now)
+{
+    const struct turn *current = scheduler->current;
+    return !current || !turn_can_go_on(current) || scheduler->yielded || now - scheduler->slice_start >= scheduler->slice;
+}
+
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch)
 {
     struct turn *current = scheduler->current;
-    bool over = may_switch && (scheduler->yielded || now - scheduler->slice_start >= scheduler->slice);
-    if (current && can_go_on(current) && !over) return current;
+    if (current && turn_can_go_on(current) && !(may_switch && scheduler_is_over(scheduler, now))) return current;
     struct turn *next = next_turn(scheduler, current);
     if (!next) return NULL;
     scheduler->slice_start = now;

@@ -28,13 +28,16 @@ struct scheduler {
     bool yielded;
 };
 
+bool turn_can_go_on(const struct turn *turn);
 /* A new task stands at the end. */
 void scheduler_add(struct scheduler *scheduler, struct turn *turn);
 void scheduler_remove(struct scheduler *scheduler, struct turn *turn);
 struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid);
 /* The current task lets others go first, once it may be switched from. */
 void scheduler_yield(struct scheduler *scheduler);
-/* Makes the task that goes on next the current one and returns it; NULL when none can. `now` is in nanoseconds;
+/* Whether another may be chosen once the current task can be switched from. `now` is in nanoseconds. */
+bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now);
+/* Makes the task that goes on next the current one and returns it; NULL when none can.
    `may_switch` tells that the current task stands where a switch can be recorded. */
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch);
 
