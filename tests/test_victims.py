@@ -47,6 +47,7 @@ NAMES = [
     "files_and_directories",
     "foreign_memory",
     "gc_and_weakrefs",
+    "job_control",
     "killed_by_signal",
     "large_allocation",
     "late_sleep",
