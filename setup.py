@@ -39,6 +39,7 @@ class Build(build_ext):
         subprocess.run(generate, check=True, env=environment)
         for extension in self.extensions:
             extension.include_dirs.append(str(table.parent))
+            extension.depends.append(str(table))
         super().run()
         package = Path("pyrr_debugger") if self.inplace else Path(self.build_lib) / "pyrr_debugger"
         compiler = shlex.split(os.environ.get("CC", "cc"))

@@ -88,6 +88,7 @@ NAMES = [
     "traceback_crash",
     "unknown_ioctl",
     "vdso",
+    "written_behind_pointer",
 ]
 
 TYPED = "Guido\nfirst line\n\nthird, ünïcode\n".encode()

@@ -147,11 +147,12 @@ def _row(row: Row, names: dict[tuple[Transfer, ...], str], commands: tuple[Row, 
 
 
 def main(arguments: list[str]) -> None:
-    """Write the header to the file named, or to standard output."""
-    if arguments:
-        Path(arguments[0]).write_text(render())
-    else:
-        sys.stdout.write(render())
+    """Write the header to the file named, or to standard output. One that is as it should be keeps its date."""
+    text = render()
+    if not arguments:
+        sys.stdout.write(text)
+    elif not Path(arguments[0]).exists() or Path(arguments[0]).read_text() != text:
+        Path(arguments[0]).write_text(text)
 
 
 if __name__ == "__main__":

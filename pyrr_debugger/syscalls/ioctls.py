@@ -182,7 +182,9 @@ NETWORK: tuple[Row, ...] = (
     *_group("<arpreq", "SIOCDARP=0x8953 SIOCSARP=0x8955 SIOCDRARP=0x8960 SIOCSRARP=0x8962"),
     *_group("<rtentry", "SIOCADDRT=0x890b SIOCDELRT=0x890c"),
     *_group("address", "SIOCRTMSG=0x890d SIOCADDDLCI=0x8980 SIOCDELDLCI=0x8981 SIOCSIFBR=0x8941"),
-    *_group("<>!changed[4096]", "SIOCGIFBR=0x8940 SIOCGIFVLAN=0x8982 SIOCSIFVLAN=0x8983"),
+    # Words: a command of the old bridge interface and its arguments, the first of which may be where it answers.
+    *_group("<>!changed[4096]", "SIOCGIFBR=0x8940", outs=_at(8, 8192)),
+    *_group("<>!changed[4096]", "SIOCGIFVLAN=0x8982 SIOCSIFVLAN=0x8983"),
     *_group("<string", "SIOCBRADDBR=0x89a0 SIOCBRDELBR=0x89a1"),
     *_group("<pgrp_cell", "FIOSETOWN=0x8901 SIOCSPGRP=0x8902"),
     *_group(">pgrp_cell", "FIOGETOWN=0x8903 SIOCGPGRP=0x8904"),

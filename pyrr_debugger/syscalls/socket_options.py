@@ -7,7 +7,7 @@ the lengths in the call, but for the few options below that hold pointers.
 from __future__ import annotations
 
 from .notation import row
-from .spec import Effect, Replay, Row
+from .spec import Effect, Kind, Replay, Row, Transfer
 
 LEVELS: dict[str, int] = {
     "SOL_IP": 0,
@@ -192,6 +192,10 @@ _OPTIONS: dict[str, str] = {
 # These write where their value points, or map pages of packets over memory of the program.
 _UNKNOWABLE = {"TCP_ZEROCOPY_RECEIVE", "SCTP_SOCKOPT_CONNECTX3"}
 
+# The old counters of the rules that are replaced are written where struct ipt_replace points, 16 bytes for a rule.
+_TABLES = {"IPT_SO_SET_REPLACE", "IP6T_SO_SET_REPLACE"}
+_COUNTERS = Transfer(3, Kind.INDIRECT, 1 << 18, 88)
+
 _HEAD = "fd sockfd, sockopt_level level, sockopt_name optname"
 _TYPES: dict[str, str] = {}
 """The type of each option's value, where that is not an int: name to type."""
@@ -217,6 +221,7 @@ def _rows(set_options: bool) -> tuple[Row, ...]:
                     f"{_HEAD}, <option[optlen] optval, socklen optlen"
                     if set_options
                     else f"{_HEAD}, >option[*optlen] optval, <>!i32 optlen",
+                    outs=(_COUNTERS,) if set_options and name in _TABLES else (),
                     effect=Effect.SOCKET if set_options else Effect.NONE,
                     replay=Replay.REFUSE if name in _UNKNOWABLE and not set_options else Replay.EMULATE,
                     source="setsockopt" if set_options else "getsockopt",

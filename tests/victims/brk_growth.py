@@ -14,8 +14,12 @@ for turn in range(20):
     ctypes.memset(got, turn + 1, MEGABYTE)
     seed = os.urandom(64)
     ctypes.memmove(got + MEGABYTE // 2, seed, 64)
-    print(turn, ctypes.string_at(got, 4), ctypes.string_at(got + MEGABYTE, 100) == bytes(100),
-          ctypes.string_at(got + MEGABYTE // 2, 64) == seed)
+    print(
+        turn,
+        ctypes.string_at(got, 4),
+        ctypes.string_at(got + MEGABYTE, 100) == bytes(100),
+        ctypes.string_at(got + MEGABYTE // 2, 64) == seed,
+    )
     print("~", start, got, libc.sbrk(0), ctypes.string_at(got + MEGABYTE // 2, 64).hex())
     end = got + MEGABYTE + 4096 * turn + 123
     if turn % 2 and libc.sbrk(0) == end:  # nobody has grown it since: give it back, take it again

@@ -22,13 +22,23 @@ def show(name, *values):
 
 
 for turn in range(20):
-    show("random", random.random(), random.getrandbits(128), random.choice(range(10**9)), random.SystemRandom().random())
+    show(
+        "random", random.random(), random.getrandbits(128), random.choice(range(10**9)), random.SystemRandom().random()
+    )
     show("uuid", uuid.uuid1(), uuid.uuid4())
     show("secrets", secrets.token_hex(), secrets.randbelow(10**12), os.urandom(16).hex())
     show("getrandom", os.getrandom(24, os.GRND_NONBLOCK).hex())
     show("time", time.time(), time.time_ns(), time.monotonic(), time.monotonic_ns(), time.perf_counter())
     show("perf", time.perf_counter_ns(), time.process_time(), time.process_time_ns(), time.thread_time_ns())
-    for clock in ("REALTIME", "MONOTONIC", "MONOTONIC_RAW", "BOOTTIME", "PROCESS_CPUTIME_ID", "THREAD_CPUTIME_ID", "TAI"):
+    for clock in (
+        "REALTIME",
+        "MONOTONIC",
+        "MONOTONIC_RAW",
+        "BOOTTIME",
+        "PROCESS_CPUTIME_ID",
+        "THREAD_CPUTIME_ID",
+        "TAI",
+    ):
         number = getattr(time, "CLOCK_" + clock, None)
         if number is not None:
             show(clock, time.clock_gettime(number), time.clock_gettime_ns(number))
@@ -41,7 +51,9 @@ for turn in range(20):
 show("set", {"%d" % number for number in range(100)})
 show("set", {Thing() for number in range(20)}, {object, int, Thing, str, None, sys})
 show("hash", hash("pyrr"), hash(b"pyrr"), hash(None), hash(object()), hash(Thing), hash(time.time()))
-show("process", os.getpid(), os.getppid(), os.getpgid(0), os.getsid(0), threading.get_ident(), threading.get_native_id())
+show(
+    "process", os.getpid(), os.getppid(), os.getpgid(0), os.getsid(0), threading.get_ident(), threading.get_native_id()
+)
 for _ in range(3):
     with tempfile.NamedTemporaryFile() as file:
         show("temporary", file.name, os.fstat(file.fileno()))

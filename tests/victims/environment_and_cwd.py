@@ -16,7 +16,13 @@ print(os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups(), os.g
 previous = os.umask(0o077)
 print(oct(previous), oct(os.umask(previous)))
 print("~", os.uname(), platform.platform(), os.sched_getaffinity(0), os.nice(0), os.cpu_count())
-print("~", [resource.getrlimit(number) for number in range(resource.RLIM_NLIMITS if hasattr(resource, "RLIM_NLIMITS") else 10)])
+print(
+    "~",
+    [
+        resource.getrlimit(number)
+        for number in range(resource.RLIM_NLIMITS if hasattr(resource, "RLIM_NLIMITS") else 10)
+    ],
+)
 print(locale.setlocale(locale.LC_ALL, ""), sys.stdout.encoding, sys.getfilesystemencoding())
 print("~", sorted(os.listdir("/proc/self/fd")), os.listdir("/proc/self/task"))
 with tempfile.TemporaryDirectory(prefix="victim-") as root:

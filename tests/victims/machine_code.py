@@ -8,8 +8,9 @@ _pages = []
 
 def function(code, *argument_types):
     """The machine code as a function which returns a 64-bit number."""
-    page = mmap.mmap(-1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
-                     mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page = mmap.mmap(
+        -1, mmap.PAGESIZE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+    )
     page.write(code)
     anchor = ctypes.c_char.from_buffer(page)
     _pages.append((page, anchor))

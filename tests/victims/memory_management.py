@@ -44,7 +44,12 @@ print("dontneed", libc.madvise(block + 2 * PAGE, 3 * PAGE, DONTNEED), read(block
 print("free", libc.madvise(block, PAGE, FREE), read(block, 1)[0] in (b"page 000", b""))
 ctypes.memmove(block, b"again...", 8)
 print("written again after free", read(block, 1))
-print("hole", libc.munmap(block + 6 * PAGE, PAGE), libc.mprotect(block, 8 * PAGE, READ), errno.errorcode[ctypes.get_errno()])
+print(
+    "hole",
+    libc.munmap(block + 6 * PAGE, PAGE),
+    libc.mprotect(block, 8 * PAGE, READ),
+    errno.errorcode[ctypes.get_errno()],
+)
 print("protect", libc.mprotect(block, 2 * PAGE, READ), libc.mprotect(block + PAGE, PAGE, BOTH))
 ctypes.memset(block + PAGE, 65, 4)
 print(read(block, 6), libc.munmap(block, 8 * PAGE))
@@ -71,7 +76,12 @@ ctypes.set_errno(0)
 refused = take(1, where=below, flags=ANONYMOUS | MAP_FIXED_NOREPLACE)
 print("no replacement", refused == 2**64 - 1, errno.errorcode[ctypes.get_errno()])
 large = take(2**18, flags=ANONYMOUS | MAP_NORESERVE, protection=mmap.PROT_READ | mmap.PROT_WRITE)
-print("a gigabyte, hardly touched", ctypes.memset(large + 2**29, 7, PAGE) > 0, ctypes.string_at(large + 2**29, 2), read(large, 1))
+print(
+    "a gigabyte, hardly touched",
+    ctypes.memset(large + 2**29, 7, PAGE) > 0,
+    ctypes.string_at(large + 2**29, 2),
+    read(large, 1),
+)
 print(libc.madvise(large, 2**30, HUGEPAGE) in (0, -1), libc.madvise(large, 2**30, WILLNEED), libc.munmap(large, 2**30))
 print(libc.mlock(below, PAGE) in (0, -1), libc.munlock(below, PAGE))
 residency = ctypes.create_string_buffer(3)
@@ -102,4 +112,4 @@ if hasattr(os, "memfd_create"):
     first, second = mmap.mmap(memory, 2 * PAGE), mmap.mmap(memory, 2 * PAGE)
     first[5:9] = b"memo"
     os.pwrite(memory, b"file", PAGE)
-    print(second[4:10], second[PAGE:PAGE + 4], os.pread(memory, 4, 5))
+    print(second[4:10], second[PAGE : PAGE + 4], os.pread(memory, 4, 5))

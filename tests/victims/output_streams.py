@@ -30,7 +30,7 @@ os.write(1, b"\0\xff\xfe binary\n")
 with os.fdopen(os.dup(1), "wb", buffering=0) as file:
     large = b"0123456789abcdef" * 65536
     while large:
-        large = large[file.write(large):]
+        large = large[file.write(large) :]
 os.write(1, b"\n")
 with open("/dev/null", "w") as file:
     print("to nowhere", file=file)

@@ -11,8 +11,12 @@ library.rdrand_many.restype = ctypes.c_ulonglong
 with open("/proc/cpuinfo") as file:
     flags = next(line for line in file if line.startswith("flags")).split()
 
-for name, kind in (("rdrand16", ctypes.c_ushort), ("rdrand32", ctypes.c_uint), ("rdrand64", ctypes.c_ulonglong),
-                   ("rdseed64", ctypes.c_ulonglong)):
+for name, kind in (
+    ("rdrand16", ctypes.c_ushort),
+    ("rdrand32", ctypes.c_uint),
+    ("rdrand64", ctypes.c_ulonglong),
+    ("rdseed64", ctypes.c_ulonglong),
+):
     if name[:6] in flags:
         for _ in range(50):
             value = kind()

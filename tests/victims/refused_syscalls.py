@@ -16,6 +16,12 @@ for name in sorted(CALLS):
     ctypes.set_errno(0)
     result = libc.syscall(*CALLS[name])
     print(name)
-    print("~", name, errno.errorcode.get(ctypes.get_errno(), "none") if result == -1 else "succeeded", result, context.value)
+    print(
+        "~",
+        name,
+        errno.errorcode.get(ctypes.get_errno(), "none") if result == -1 else "succeeded",
+        result,
+        context.value,
+    )
     if name == "rseq" and result == 0:
         libc.syscall(334, buffer, 32, 1, 0x53053053)

@@ -14,16 +14,16 @@ with tempfile.TemporaryFile() as file:
     os.pwrite(descriptor, os.urandom(100) + b"middle", MIDDLE)
     os.pwrite(descriptor, b"end", SIZE - 3)
     with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as whole:
-        print("~", whole[MIDDLE:MIDDLE + 100])
-        print(whole[:16], whole[MIDDLE + 100:MIDDLE + 106], whole[SIZE - 8:], whole[1 << 30])
+        print("~", whole[MIDDLE : MIDDLE + 100])
+        print(whole[:16], whole[MIDDLE + 100 : MIDDLE + 106], whole[SIZE - 8 :], whole[1 << 30])
     with mmap.mmap(descriptor, 1 << 20, offset=MIDDLE - (1 << 19)) as part:
-        print(part[(1 << 19) + 100:][:6])
+        print(part[(1 << 19) + 100 :][:6])
         part[0:4] = b"PART"
     print(os.pread(descriptor, 4, MIDDLE - (1 << 19)))
     os.ftruncate(descriptor, 0)
     os.ftruncate(descriptor, SIZE)
     with mmap.mmap(descriptor, 0, mmap.MAP_SHARED) as again:
-        print(again[:16], again[MIDDLE:MIDDLE + 106] == bytes(106), again[SIZE - 8:])
-        again[MIDDLE:MIDDLE + 4] = b"DONE"
+        print(again[:16], again[MIDDLE : MIDDLE + 106] == bytes(106), again[SIZE - 8 :])
+        again[MIDDLE : MIDDLE + 4] = b"DONE"
     with mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE) as private:
-        print(private[MIDDLE:MIDDLE + 8], private[1 << 31])
+        print(private[MIDDLE : MIDDLE + 8], private[1 << 31])

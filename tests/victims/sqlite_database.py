@@ -28,6 +28,8 @@ with tempfile.TemporaryDirectory(prefix="victim-") as root:
         connection.execute("delete from word where id > 100")
         connection.commit()
         connection.execute("vacuum")
-        print(reader.execute("select count(*) from word").fetchone(), reader.execute("pragma integrity_check").fetchone())
+        print(
+            reader.execute("select count(*) from word").fetchone(), reader.execute("pragma integrity_check").fetchone()
+        )
         reader.close()
         connection.close()

@@ -74,9 +74,7 @@ def even(depth):
 
 
 def odd(depth):
-    return even(
-        depth - 1
-    ) if depth else stop("mutual recursion")
+    return even(depth - 1) if depth else stop("mutual recursion")
 
 
 def many_arguments(first, *rest, keyword=None, **keywords):
@@ -86,21 +84,10 @@ def many_arguments(first, *rest, keyword=None, **keywords):
 def multi_line():
     return many_arguments(
         1,
-        len(
-            "two"
-        ),
-        *range(
-            3
-        ),
-        keyword=[
-            stop("multi-line argument")
-            for _
-            in range(2)
-        ],
-        **{
-            "other":
-            stop("multi-line keyword")
-        },
+        len("two"),
+        *range(3),
+        keyword=[stop("multi-line argument") for _ in range(2)],
+        **{"other": stop("multi-line keyword")},
     )
 
 
@@ -111,12 +98,7 @@ def chained_methods():
                 stop(case)
             return self
 
-    (Chain()
-        .step()
-        .step("chained methods, third line")
-        .step()
-        .step("chained methods, fifth line")
-     )
+    (Chain().step().step("chained methods, third line").step().step("chained methods, fifth line"))
 
 
 def closures():
@@ -137,9 +119,7 @@ def closures():
 
 
 def lambdas():
-    (lambda case: (
-        stop(
-            case)))("lambda")
+    (lambda case: stop(case))("lambda")
 
 
 # Generators and comprehensions
@@ -180,11 +160,9 @@ def throwing():
 
 
 def comprehensions():
-    [stop("list comprehension")
-     for _ in "1"]
+    [stop("list comprehension") for _ in "1"]
     {stop("set comprehension") for _ in "1"}
-    {key: stop("dict comprehension")
-     for key in "1"}
+    {key: stop("dict comprehension") for key in "1"}
     [[stop("nested comprehension") for _ in "1"] for _ in "1"]
     [captured() for captured in [lambda: stop("lambda in comprehension")]]
 
@@ -299,9 +277,7 @@ def exceptions():
         stop("with")
     try:
         try:
-            raise ValueError(
-                stop("raise")
-            )
+            raise ValueError(stop("raise"))
         except ValueError as error:
             stop("except")
             raise KeyError from error
@@ -370,9 +346,7 @@ async def deepest(case):
 
 
 async def middle(case):
-    return await deepest(
-        case
-    )
+    return await deepest(case)
 
 
 async def async_main():

@@ -8,7 +8,9 @@ import sys
 print(subprocess.run(["/bin/echo", "captured"], stdout=subprocess.PIPE).stdout, flush=True)
 subprocess.run(["/bin/echo", "inherited"])
 subprocess.run([sys.executable, "-c", "import os, sys; print('~', os.getpid(), id(os), os.urandom(4)); sys.exit()"])
-script = "import os, sys, time; sys.stdout.write(sys.stdin.read().upper()); print('~ child', time.time(), file=sys.stderr)"
+script = (
+    "import os, sys, time; sys.stdout.write(sys.stdin.read().upper()); print('~ child', time.time(), file=sys.stderr)"
+)
 child = subprocess.run([sys.executable, "-c", script], input=b"through a pipe\n", stdout=subprocess.PIPE)
 print(child.stdout, child.returncode)
 print(subprocess.run("echo one; echo two >&2; exit 3", shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
