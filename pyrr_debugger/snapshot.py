@@ -17,10 +17,12 @@ from .trace_format import FilePiece
 
 PAGE = mmap.PAGESIZE
 _MMAP, _MUNMAP = 9, 11
+_PROT_READ, _PROT_WRITE = 1, 2
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS, _MAP_NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
 _ADDRESS_LIMIT = 0x7FFFFFFFF000  # TASK_SIZE on x86-64 with four levels of page tables
 _KERNEL_OWN = ("[vvar", "[vsyscall]")  # changes by itself, or is everywhere the same
 _LARGEST_STACK = 1 << 30
+_STACK_GUARD = 1 << 20  # stack_guard_gap, mm/mmap.c
 
 
 class Region(NamedTuple):
@@ -116,7 +118,9 @@ def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, f
     for start, end in ((PAGE, gate), (gate + _engine.GATE_BYTES, _ADDRESS_LIMIT)):
         _demand(engine.inject(task, _MUNMAP, start, end - start), "clear the address space")
     for region in snapshot.regions:
-        start = _stack_start(snapshot, region) if region.name == "[stack]" else region.start
+        start = region.start
+        if region.name == "[stack]":
+            start = lowest_stack(snapshot.stack_limit, region.start, region.end)
         if start < gate + _engine.GATE_BYTES and region.end > gate:
             raise PyrrError(f"the program has memory at {gate:#x}, where replay needs its own page")
         map_anonymous(engine, task, start, region.end - start, region.prot, region.shared)
@@ -127,12 +131,24 @@ def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, f
     _engine.set_registers(pid, snapshot.registers, snapshot.xstate)
 
 
-def _stack_start(snapshot: Snapshot, region: Region) -> int:
-    """The lowest address down to which the kernel would have let the stack grow: no page of it grows by itself
-    in replay, since neither ptrace nor process_vm_writev expand a stack (kernel commit 8d7071af8907)."""
-    limit = snapshot.stack_limit
+def lowest_stack(limit: int, start: int, end: int) -> int:
+    """The lowest address down to which the kernel would let a stack of `start` to `end` grow: no page of it grows by
+    itself in replay, since neither ptrace nor process_vm_writev expand a stack (kernel commit 8d7071af8907)."""
     limit = _LARGEST_STACK if limit < 0 or limit > _LARGEST_STACK else limit
-    return max(PAGE, min(region.start, region.end - limit // PAGE * PAGE))
+    return max(PAGE, min(start, end - limit // PAGE * PAGE))
+
+
+def move_stack(engine: _engine.Replayer, task: int, pid: int, lowest: int, wanted: int) -> int:
+    """Maps all that a stack may grow to, down to `wanted`, and nothing below; `lowest` is what was mapped before.
+    The new lowest address. Raises PyrrError where the kernel refuses."""
+    if wanted > lowest:
+        _demand(engine.inject(task, _MUNMAP, lowest, wanted - lowest), "shorten the stack")
+    else:
+        below = max((m.end for m in procfs.read_maps(pid) if m.end <= lowest), default=0)
+        wanted = min(lowest, max(wanted, below + _STACK_GUARD))
+        if wanted < lowest:
+            map_anonymous(engine, task, wanted, lowest - wanted, _PROT_READ | _PROT_WRITE, False)
+    return wanted
 
 
 def map_anonymous(engine: _engine.Replayer, task: int, start: int, length: int, prot: int, shared: bool) -> None:

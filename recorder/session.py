@@ -31,6 +31,7 @@ _PROT_WRITE, _PROT_EXEC = 2, 4
 _MAP_SHARED_TYPES = (1, 3)
 _SYS_MMAP, _SYS_MREMAP, _SYS_FTRUNCATE, _SYS_FALLOCATE = 9, 25, 77, 285
 _SYS_PWRITE64, _SYS_PWRITEV = 18, 296
+_SYS_SETRLIMIT, _SYS_PRLIMIT = 160, 302
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE, _SYS_PROCESS_VM_WRITEV = 40, 326, 311
 _MEMORY_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?mem$")
 _FLUSH_SECONDS = 0.25
@@ -255,6 +256,10 @@ class RecordingSession:
         if nr == _SYS_MREMAP:
             self._complete(_file_memory(process, result + args[1], result + args[2]))
             return
+        if nr in (_SYS_SETRLIMIT, _SYS_PRLIMIT):
+            other = args[0] if nr == _SYS_PRLIMIT and args[0] else process
+            self._complete(_lowest_of_stack(process, other) if self._engine.knows(other) else [])
+            return
         if nr != _SYS_MMAP:
             self._look_for_outsiders(task, process)
             self._complete(_memory_of(process, result))
@@ -414,6 +419,12 @@ def _file_memory(process: int, start: int, end: int) -> list[tuple[int, bytes]]:
         if mapping.inode and mapping.start <= start < mapping.end:
             return [(start, _engine.read(process, start, min(end, mapping.end) - start))]
     return []
+
+
+def _lowest_of_stack(process: int, target: int) -> list[tuple[int, bytes | ProcessWrite]]:
+    """The lowest word of the stack of a process: its address says how far the stack has grown."""
+    start = next((m.start for m in procfs.read_maps(target) if m.name == "[stack]"), None)
+    return _written_to(process, target, [(start, 8)], 8) if start else []
 
 
 def _vectors(process: int, address: int, count: int) -> list[tuple[int, int]]:

@@ -35,7 +35,9 @@ assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and even
 
 _MADV_DONTNEED = 4
 _MADVISE, _MREMAP, _MMAP, _SHMAT = 28, 25, 9, 30
+_SETRLIMIT, _PRLIMIT = 160, 302
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
+_CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
@@ -97,6 +99,7 @@ class ReplaySession:
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr)
         self._chunk = -1
         self._process: dict[int, int] = {}
+        self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
         for hash_ in trace.files():
@@ -254,6 +257,9 @@ class ReplaySession:
         for region in image.regions:
             if region.piece:
                 self._engine.watch(region.start, region.end)
+            if region.name == "[stack]":
+                lowest = snapshot.lowest_stack(image.stack_limit, region.start, region.end)
+                self._stack[self._process[task]] = lowest, region.end
         self._engine.advance(task)
 
     def _spawn(self, event: SpawnEvent) -> None:
@@ -262,6 +268,9 @@ class ReplaySession:
         parent = self._process[event.parent]
         if event.process != parent:
             self.mapped[event.process] = list(self.mapped[parent])
+            self._stack.pop(event.process, None)
+            if parent in self._stack and not event.flags & _CLONE_VM:
+                self._stack[event.process] = self._stack[parent]
         self._engine.advance(0)
 
     def _start(self, event: StartEvent) -> None:
@@ -292,6 +301,8 @@ class ReplaySession:
             self._map(event)
         elif event.nr == _SHMAT and event.outputs:
             snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
+        elif event.nr in (_SETRLIMIT, _PRLIMIT):
+            self._limit_stack(event)
         elif event.nr == _MADVISE:
             self._engine.inject(task, _MADVISE, args[0], args[1], _MADV_DONTNEED)
             self._refill(pid, mapped, args[0], args[0] + args[1])
@@ -314,6 +325,23 @@ class ReplaySession:
             self._write(pid, mapped, address, data)
         self._engine.answer(task, event.result)
         self._engine.advance(task)
+
+    def _limit_stack(self, event: SyscallEvent) -> None:
+        """How far a stack may grow has changed; the last output lies where the stack began then."""
+        process = self._process[event.task]
+        if event.others:
+            start, process = event.others[0][0], event.others[0][1].process
+        elif (event.nr == _SETRLIMIT or event.args[0] in (0, process)) and event.outputs:
+            start = event.outputs[-1][0]
+        else:
+            return
+        if process not in self._stack:
+            return
+        lowest, end = self._stack[process]
+        limit = int.from_bytes(event.inputs[0][1][:8], "little")
+        task = self._task_of(process)
+        wanted = snapshot.lowest_stack(limit, start, end)
+        self._stack[process] = snapshot.move_stack(self._engine, task, self.real(task), lowest, wanted), end
 
     def _task_of(self, process: int) -> int:
         return next(task for task, owner in self._process.items() if owner == process)

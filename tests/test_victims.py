@@ -75,6 +75,7 @@ NAMES = [
     "sparse_mapping",
     "sqlite_database",
     "standard_input",
+    "stack_limit",
     "stdlib_imports",
     "stopped_process",
     "subprocess_output",

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -528,13 +529,21 @@ static bool is_watched(const struct recorder *recorder, const struct task *task)
     return false;
 }
 
+/* How far the stack may grow is of its process, or of the one that prlimit names. */
+static bool limits_stack(const struct task *task)
+{
+    const uint64_t *arguments = task->arguments;
+    if (task->entry.orig_rax == SYS_setrlimit) return arguments[0] == RLIMIT_STACK;
+    return task->entry.orig_rax == SYS_prlimit64 && arguments[1] == RLIMIT_STACK && arguments[2];
+}
+
 /* Whether policy must complete the event. */
 static enum request needs_policy(struct recorder *recorder, const struct task *task, int64_t result)
 {
     if (!task->row) return REQUEST_UNKNOWN;
     if (result < 0) return REQUEST_NONE;
     if (task->entry.orig_rax == SYS_mmap && !(task->arguments[3] & MAP_ANONYMOUS)) return REQUEST_MAP;
-    if (task->entry.orig_rax == SYS_shmat) return REQUEST_MAP;
+    if (task->entry.orig_rax == SYS_shmat || limits_stack(task)) return REQUEST_MAP;
     /* A mapping that grows shows more of its file. */
     bool grows = task->entry.orig_rax == SYS_mremap && task->arguments[2] > task->arguments[1];
     if (grows && recorder->watched_count) return REQUEST_MAP;

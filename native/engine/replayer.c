@@ -475,6 +475,8 @@ static bool is_memory_policy(const struct replayer *replayer, const struct call 
 {
     if (call->result < 0) return false;
     if (call->number == SYS_shmat || call->number == SYS_shmdt) return true;
+    if (call->number == SYS_setrlimit) return call->arguments[0] == RLIMIT_STACK;
+    if (call->number == SYS_prlimit64) return call->arguments[1] == RLIMIT_STACK && call->arguments[2];
     if (call->number == SYS_madvise && (call->arguments[2] == MADV_DONTNEED || call->arguments[2] == MADV_FREE))
         return touches_file(replayer, call->arguments[0], call->arguments[1]);
     return call->number == SYS_mremap && touches_file(replayer, call->arguments[0], call->arguments[1]);

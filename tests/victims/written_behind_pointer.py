@@ -63,4 +63,5 @@ try:
     counters()
 except PermissionError:
     print("~ no raw socket")
+print("~", os.urandom(4).hex())
 print("end")
