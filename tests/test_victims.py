@@ -58,6 +58,7 @@ NAMES = [
     "notifications",
     "numpy_work",
     "output_streams",
+    "own_descriptors",
     "own_filter",
     "own_group",
     "passed_descriptors",

@@ -31,6 +31,9 @@ enum {
     HELD_NANOSECONDS = 1000 * 1000 * 1000,
 };
 
+/* Since Linux 5.9; not in older headers. */
+enum { CLOSE_RANGE_UNSHARE_ = 2, CLOSE_RANGE_CLOEXEC_ = 4 };
+
 #define PTRACE_OPTIONS                                                                                              \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
      PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
@@ -74,6 +77,29 @@ static struct task *next_task(const struct task *task) { return (struct task *)t
 
 struct task *recorder_find(const struct recorder *recorder, pid_t tid) { return (struct task *)scheduler_find(&recorder->scheduler, tid); }
 
+static struct descriptors *new_descriptors(const struct descriptors *like)
+{
+    struct descriptors *descriptors = calloc(1, sizeof *descriptors);
+    if (!descriptors) return NULL;
+    if (like) *descriptors = *like;
+    descriptors->users = 1;
+    return descriptors;
+}
+
+static void release_descriptors(struct descriptors *descriptors)
+{
+    if (descriptors && --descriptors->users == 0) free(descriptors);
+}
+
+/* Gives a task a table of its own, as unshare(CLONE_FILES) and execve do. */
+static void unshare_descriptors(struct task *task)
+{
+    struct descriptors *own = task->descriptors->users > 1 ? new_descriptors(task->descriptors) : NULL;
+    if (!own) return;
+    release_descriptors(task->descriptors);
+    task->descriptors = own;
+}
+
 static void remove_task(struct recorder *recorder, struct task *task)
 {
     scheduler_remove(&recorder->scheduler, &task->turn);
@@ -81,6 +107,7 @@ static void remove_task(struct recorder *recorder, struct task *task)
         recorder->ended[recorder->ended_count++ % ENDED] = task->group->pid;
         free(task->group);
     }
+    release_descriptors(task->descriptors);
     buffer_free(&task->inputs);
     free(task);
 }
@@ -180,11 +207,12 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
     }
     struct task *task = error ? NULL : add_task(recorder, pid);
     struct group *group = task ? new_group(pid, NULL) : NULL;
-    if (!error && !group) error = ENOMEM;
+    if (group) task->descriptors = new_descriptors(NULL);
+    if (!error && (!group || !task->descriptors)) error = ENOMEM;
     if (!error) {
         join_group(task, group);
-        group->stream[1] = 1;
-        group->stream[2] = 2;
+        task->descriptors->stream[1] = 1;
+        task->descriptors->stream[2] = 2;
         task->started = true;
         task->turn.state = TASK_RUNNING;
         recorder->scheduler.current = &task->turn;
@@ -224,10 +252,10 @@ static bool stat_descriptor(pid_t pid, int64_t descriptor, struct stat *status)
 }
 
 /* A name like /dev/stdout opens the same file once more. */
-static uint8_t opened_stream(const struct recorder *recorder, const struct group *group, int64_t descriptor)
+static uint8_t opened_stream(const struct recorder *recorder, const struct task *task, int64_t descriptor)
 {
     struct stat status;
-    if (!stat_descriptor(group->pid, descriptor, &status)) return 0;
+    if (!stat_descriptor(task->turn.tid, descriptor, &status)) return 0;
     for (uint8_t i = 1; i < 3; i++)
         if (recorder->own_stream[i].inode == status.st_ino && recorder->own_stream[i].device == status.st_dev) return i;
     return 0;
@@ -255,15 +283,19 @@ static void watch_memory_file(struct recorder *recorder, const struct task *task
         recorder_watch(recorder, status.st_dev, status.st_ino);
 }
 
-static void follow_streams(const struct recorder *recorder, struct group *group, const struct syscall_row *row,
-                           const uint64_t arguments[6], int64_t result)
+static void follow_streams(const struct recorder *recorder, struct task *task, int64_t result)
 {
-    uint8_t *stream = group->stream;
+    const struct syscall_row *row = task->row;
+    const uint64_t *arguments = task->arguments;
+    bool unshares = task->entry.orig_rax == SYS_unshare && arguments[0] & CLONE_FILES;
+    if (row->effect == EFFECT_CLOSE_RANGE && arguments[2] & CLOSE_RANGE_UNSHARE_) unshares = true;
+    if (unshares && result == 0) unshare_descriptors(task);
+    uint8_t *stream = task->descriptors->stream;
     uint64_t from = arguments[0], to = arguments[1];
     uint8_t source = from < STREAM_DESCRIPTORS ? stream[from] : 0;
     switch (row->effect) {
     case EFFECT_OPEN:
-        if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = opened_stream(recorder, group, result);
+        if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = opened_stream(recorder, task, result);
         break;
     case EFFECT_DUP:
         if (result >= 0 && result < STREAM_DESCRIPTORS) stream[result] = source;
@@ -275,8 +307,7 @@ static void follow_streams(const struct recorder *recorder, struct group *group,
         if (from < STREAM_DESCRIPTORS) stream[from] = 0;
         break;
     case EFFECT_CLOSE_RANGE:
-        /* CLOSE_RANGE_CLOEXEC (4) closes nothing yet. */
-        if (result == 0 && !(arguments[2] & 4))
+        if (result == 0 && !(arguments[2] & CLOSE_RANGE_CLOEXEC_))
             for (uint64_t i = from; i <= to && i < STREAM_DESCRIPTORS; i++) stream[i] = 0;
         break;
     default: break;
@@ -284,13 +315,14 @@ static void follow_streams(const struct recorder *recorder, struct group *group,
 }
 
 /* After exec the descriptors marked close-on-exec are gone; what is left is known by the kernel's open file. */
-static void check_streams(struct group *group)
+static void check_streams(struct task *task)
 {
+    unshare_descriptors(task);
     for (unsigned i = 0; i < STREAM_DESCRIPTORS; i++) {
         char path[48];
         struct stat ignored;
-        snprintf(path, sizeof path, "/proc/%d/fd/%u", group->pid, i);
-        if (group->stream[i] && lstat(path, &ignored)) group->stream[i] = 0;
+        snprintf(path, sizeof path, "/proc/%d/fd/%u", task->turn.tid, i);
+        if (task->descriptors->stream[i] && lstat(path, &ignored)) task->descriptors->stream[i] = 0;
     }
 }
 
@@ -345,7 +377,7 @@ static unsigned stream_of(const struct task *task, int64_t result)
 {
     if (!task->row || task->row->effect != EFFECT_WRITE || result <= 0) return 0;
     uint64_t descriptor = task->arguments[task->row->effect_arg];
-    return descriptor < STREAM_DESCRIPTORS ? task->group->stream[descriptor] : 0;
+    return descriptor < STREAM_DESCRIPTORS ? task->descriptors->stream[descriptor] : 0;
 }
 
 static void put_call(struct recorder *recorder, struct task *task, int64_t result)
@@ -367,7 +399,7 @@ static void put_call(struct recorder *recorder, struct task *task, int64_t resul
     if (sent) wire_binary(events, recorder->sent.data, recorder->sent.size);
     recorder->sent.size = 0;
     if (!task->row) return;
-    follow_streams(recorder, task->group, task->row, task->arguments, result);
+    follow_streams(recorder, task, result);
     watch_memory_file(recorder, task, result);
 }
 
@@ -615,7 +647,7 @@ static enum request leave_call(struct recorder *recorder, struct task *task)
         task->clear_child_tid = task->robust_list = 0;
         task->group->memory = ++recorder->last_memory;
         task->group->undumpable = false;
-        check_streams(task->group);
+        check_streams(task);
         recorder->subject = task;
         return REQUEST_EXEC;
     }
@@ -890,6 +922,9 @@ static enum request spawned(struct recorder *recorder, struct task *parent, int 
     if (!group) return REQUEST_FAILED;
     if (!(flags & CLONE_VM)) group->memory = ++recorder->last_memory;
     join_group(child, group);
+    child->descriptors = flags & CLONE_FILES ? parent->descriptors : new_descriptors(parent->descriptors);
+    if (!child->descriptors) return REQUEST_FAILED;
+    if (child->descriptors == parent->descriptors) child->descriptors->users++;
     child->mask = parent->mask;
     child->affinity = parent->affinity;
     child->clear_child_tid = flags & CLONE_CHILD_CLEARTID ? child_tid : 0;

@@ -33,14 +33,19 @@ struct kernel_sigaction {
     uint64_t handler, flags, restorer, mask;
 };
 
+/* Which descriptors of a table, that CLONE_FILES shares, are the recorder's own stdout (1) and stderr (2): followed
+   through dup and close. */
+struct descriptors {
+    unsigned users;
+    uint8_t stream[STREAM_DESCRIPTORS];
+};
+
 /* What the tasks of one process share. */
 struct group {
     pid_t pid;
     unsigned tasks;
     bool undumpable; /* as the program believes */
     uint64_t memory; /* names its address space, which CLONE_VM shares among processes */
-    /* Which descriptors are the recorder's own stdout (1) and stderr (2), followed through dup and close. */
-    uint8_t stream[STREAM_DESCRIPTORS];
     uint8_t disposition[SIGNALS];
     bool once[SIGNALS]; /* SA_RESETHAND */
     struct kernel_sigaction on_segv, on_ill;
@@ -51,6 +56,7 @@ struct group {
 struct task {
     struct turn turn; /* first, so that a pointer to it is one to the task */
     struct group *group;
+    struct descriptors *descriptors;
     int status; /* of a pending stop */
     bool started, in_call, at_boundary, executed;
     bool stopped; /* by a signal, behind its last event */
