@@ -48,6 +48,7 @@ NAMES = [
     "foreign_memory",
     "gc_and_weakrefs",
     "job_control",
+    "handler_without_room",
     "killed_by_signal",
     "large_allocation",
     "late_sleep",

@@ -791,7 +791,7 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     size_t size = sizeof area;
     if (tracee_get_xstate(task->turn.tid, area, &size)) size = 0;
     note_mask(task);
-    recorder_begin_event(recorder, EVENT_SIGNAL, task->turn.tid, 7);
+    recorder_begin_event(recorder, EVENT_SIGNAL, task->turn.tid, task->frameless ? 8 : 7);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)info->si_signo);
     wire_unsigned(events, place);
@@ -805,6 +805,8 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     size_t got = copy ? tracee_read(task->turn.tid, registers.rsp, copy, frame) : 0;
     wire_binary(events, copy, got);
     free(copy);
+    if (task->frameless) wire_unsigned(events, (uint64_t)task->frameless);
+    task->frameless = 0;
 }
 
 /* `settled`: the task has not run since its last event, or stands at its next one. */
@@ -829,8 +831,13 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
     } else {
-        /* It dies of it: the kernel forces a fault on a task that blocks its signal, without the handler
-           (force_sig_info_to_task, kernel/signal.c). */
+        /* The frame does not fit: SIGSEGV comes instead (signal_setup_done, kernel/signal.c). Or it dies of it: the kernel
+           forces a fault on a task that blocks its signal, without the handler (force_sig_info_to_task). */
+        bool instead = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV && status >> 16 == 0;
+        if (instead && !task->frameless) {
+            task->frameless = signal;
+            task->frameless_place = place;
+        }
         task->fatal_fault = place != PLACE_BEHIND_EVENT;
         task->fatal_behind = settled && place == PLACE_BEHIND_EVENT;
         task->turn.state = TASK_PENDING;
@@ -849,6 +856,10 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
     siginfo_t info;
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return;
+    if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
+        deliver(recorder, task, &info, task->frameless_place, true);
+        return;
+    }
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return;
     if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return;
     if (task->injecting && signal == task->held[0].si_signo) {

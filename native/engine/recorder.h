@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "events.h"
 #include "scheduler.h"
 #include "syscall_table.h"
 #include "tracee.h"
@@ -75,6 +76,8 @@ struct task {
     struct timespec held_since;
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool cancels; /* a held signal comes at the next call, which the kernel does not begin */
+    int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */
+    enum signal_place frameless_place;
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid, robust_list;

@@ -538,7 +538,7 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     return OUTCOME_POSITION;
 }
 
-static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items)
 {
     size_t size, xstate_size, frame_size, ignored;
     int signal = (int)read_unsigned(cursor);
@@ -548,11 +548,10 @@ static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, 
     const uint8_t *xstate = read_binary(cursor, &xstate_size);
     uint64_t stack = read_unsigned(cursor);
     const uint8_t *frame = read_binary(cursor, &frame_size);
+    int cause = items > NUMBERS_IN_HEAD + 7 ? (int)read_unsigned(cursor) : signal;
     if (cursor->bad) return damaged(replayer);
-    /* A frame that cannot be built makes another signal SIGSEGV (force_sigsegv, kernel/signal.c). */
-    bool expected = actor->stop == STOP_FAULT && (actor->signal == signal || signal == SIGSEGV);
-    if (place == PLACE_FAULT && !expected)
-        return diverge(replayer, "signal %d of the program's own making did not come in the replay", signal);
+    if (place == PLACE_FAULT && !(actor->stop == STOP_FAULT && actor->signal == cause))
+        return diverge(replayer, "signal %d of the program's own making did not come in the replay", cause);
     if (place == PLACE_AT_ENTRY && actor->stop != STOP_CALL) return diverge(replayer, "signal %d came at a system call that the replay does not make", signal);
     if (touches_gate(stack, frame_size) || !tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
     if (!set_state(actor, registers, size, xstate, xstate_size)) return damaged(replayer);
@@ -628,7 +627,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             break;
         case EVENT_SIGNAL:
             if (!actor) return diverge(replayer, "there is no such task");
-            outcome = feed_signal(replayer, actor, &cursor);
+            outcome = feed_signal(replayer, actor, &cursor, head.items);
             break;
         case EVENT_STOPPED:
         case EVENT_CONTINUED:
