@@ -11,6 +11,7 @@ import queue
 import signal
 import threading
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -27,8 +28,8 @@ _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 class TraceWriter:
     """Writes a new trace. After a failed write (`error` is set) everything more is dropped."""
 
-    def __init__(self, path: str, header: dict[str, Any]) -> None:
-        """Creates the directory, which must not exist. Raises OSError."""
+    def __init__(self, path: str, header: Callable[[], dict[str, Any]]) -> None:
+        """Creates the directory, which must not exist. `header` is called in the writing thread. Raises OSError."""
         os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
         os.mkdir(path, 0o700)
         os.chmod(path, 0o700)  # whatever the umask
@@ -99,8 +100,8 @@ class TraceWriter:
                 except OSError as error:
                     self.error = error
 
-    def _write_header(self, header: dict[str, Any]) -> None:
-        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header}))
+    def _write_header(self, header: Callable[[], dict[str, Any]]) -> None:
+        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header()}))
         with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
             _write_all(file, packed)
 

@@ -6,6 +6,7 @@ lines are understood here, and all others by click (commands/record.py); tests/t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import NamedTuple, NoReturn
@@ -46,8 +47,10 @@ def plain_request(words: list[str]) -> Request | None:
 
 def record(request: Request) -> NoReturn:
     """Records, reports, and ends this process with the status of the program. Raises PyrrError."""
+    gc.disable()  # importing makes no garbage, only much to look through
     from .session import RecordingSession, report
 
+    gc.enable()
     path = request.output or home.new_trace(request.command[0])
     recording = RecordingSession(
         list(request.command), path, request.checksum_every, request.follow, request.wait

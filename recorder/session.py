@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 
 import msgpack
 
-from .. import _engine, checksum, cpu, procfs, snapshot
+from .. import _engine, procfs, snapshot
 from ..errors import PyrrError
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
@@ -89,16 +89,8 @@ class RecordingSession:
         self._command = command
         self._affinity = os.sched_getaffinity(0)
         self._core = _current_core(self._affinity)
-        header = {
-            "command": command,
-            "cwd": os.getcwd(),
-            "started": time.time(),
-            "machine": {"kernel": os.uname().release, "architecture": os.uname().machine},
-            "core": self._core,
-            "cpu": cpu.features(_engine.cpuid, _engine.xgetbv()).to_wire(),
-        }
         try:
-            self._writer = TraceWriter(path, header)
+            self._writer = TraceWriter(path, self._header)
         except FileExistsError:
             raise PyrrError(f"{path} exists already: name another trace, or remove it") from None
         except OSError as error:
@@ -110,6 +102,19 @@ class RecordingSession:
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
         self._root = 0
+
+    def _header(self) -> dict[str, Any]:
+        # Only here, in the thread that writes: the program starts meanwhile.
+        from .. import cpu
+
+        return {
+            "command": self._command,
+            "cwd": os.getcwd(),
+            "started": time.time(),
+            "machine": {"kernel": os.uname().release, "architecture": os.uname().machine},
+            "core": self._core,
+            "cpu": cpu.features(_engine.cpuid, _engine.xgetbv()).to_wire(),
+        }
 
     def run(self) -> Recording:
         """Runs the program to its end, recorded as long as the trace can be written."""
@@ -340,6 +345,8 @@ class RecordingSession:
         self._engine.complete(len(outputs), packed)
 
     def _checksum(self, task: int, process: int, arrived: int = 1) -> None:
+        from .. import checksum  # first needed where the program has started, mostly where it ends
+
         with contextlib.suppress(OSError):
             ranges = [list(r) for r in checksum.of_task(task)]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
