@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -274,6 +275,9 @@ def run_suite(items: Iterable[Item], read: ReadVerdicts, options: argparse.Names
     home = options.results / "home"
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PYRR_TEST_HOME"] = str(home)
+    # Ignored in the background jobs of a script, which the tests would inherit: CPython's test_signal then fails bare.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     failures = 0
     with ProcessPoolExecutor(options.jobs) as pool:
         wanted = [(item, _path(options.results, item)) for item in items]
