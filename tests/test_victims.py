@@ -65,6 +65,7 @@ NAMES = [
     "passed_descriptors",
     "pid_namespace",
     "polling",
+    "priority_mutex",
     "random_bytes",
     "random_instruction",
     "refused_syscalls",

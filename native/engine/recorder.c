@@ -33,6 +33,8 @@ enum {
 
 /* Since Linux 5.9; not in older headers. */
 enum { CLOSE_RANGE_UNSHARE_ = 2, CLOSE_RANGE_CLOEXEC_ = 4 };
+/* Since Linux 5.14. */
+enum { FUTEX_LOCK_PI2_ = 13 };
 
 #define PTRACE_OPTIONS                                                                                              \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
@@ -342,15 +344,40 @@ static size_t readable(pid_t tid, uint64_t address, size_t size)
     return there < size ? there : size;
 }
 
+static bool is_marked_for(const struct task *other, const struct task *task)
+{
+    return other->marked && other != task && other->group->memory == task->group->memory;
+}
+
+/* The marks that others have set meanwhile: what the call itself has done to these futexes comes behind. */
+static void put_marks(struct recorder *recorder, const struct task *task)
+{
+    for (struct task *other = first_task(recorder); other; other = next_task(other)) {
+        if (!is_marked_for(other, task)) continue;
+        wire_unsigned(&recorder->events, other->marked);
+        wire_binary(&recorder->events, (const uint8_t *)&other->mark, sizeof other->mark);
+        other->marked = 0;
+    }
+}
+
+static size_t count_marks(const struct recorder *recorder, const struct task *task)
+{
+    size_t count = 0;
+    for (const struct task *other = first_task(recorder); other; other = next_task(other)) count += is_marked_for(other, task);
+    return count;
+}
+
 static void put_outputs(struct recorder *recorder, struct task *task, int64_t result)
 {
+    task->marked = 0;
     struct ranges ranges = {0};
     const struct syscall_row *row = task->row;
     if (task->entry.orig_rax == SYS_restart_syscall && task->restart_row)
         transfer_outputs(task->turn.tid, task->restart_row, task->restart_arguments, result, &ranges);
     else if (row && task->call != CALL_REFUSED) transfer_outputs(task->turn.tid, row, task->arguments, result, &ranges);
     struct buffer *events = &recorder->events;
-    wire_array(events, 2 * (ranges.count + recorder->extra_pairs));
+    wire_array(events, 2 * (ranges.count + recorder->extra_pairs + count_marks(recorder, task)));
+    put_marks(recorder, task);
     for (size_t i = 0; i < ranges.count; i++) {
         size_t mark;
         uint64_t address = (uintptr_t)ranges.item[i].iov_base;
@@ -1254,6 +1281,15 @@ static bool others_wait(const struct recorder *recorder, const struct task *task
     return false;
 }
 
+/* A futex with priority inheritance is marked when a task begins to wait for it (futex_lock_pi_atomic,
+   kernel/futex/pi.c); its owner acts on that before the wait is over. The next call in this memory carries it. */
+static void note_mark(struct task *task)
+{
+    uint64_t operation = task->arguments[1] & FUTEX_CMD_MASK, address = task->arguments[0];
+    bool marks = task->in_call && task->entry.orig_rax == SYS_futex && (operation == FUTEX_LOCK_PI || operation == FUTEX_LOCK_PI2_);
+    if (marks && tracee_read(task->turn.tid, address, &task->mark, sizeof task->mark) == sizeof task->mark) task->marked = address;
+}
+
 static bool may_block(const struct task *task)
 {
     return task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
@@ -1282,7 +1318,9 @@ static enum request await(struct recorder *recorder, struct task *task)
         while (is_running(recorder, task) && collect(recorder, WNOHANG)) {}
         if (!is_running(recorder, task)) break;
         char state = tracee_state(task->turn.tid);
-        if (state == 'S' || state == 'D') task->turn.state = TASK_BLOCKED;
+        if (state != 'S' && state != 'D') continue;
+        task->turn.state = TASK_BLOCKED;
+        note_mark(task);
     }
     return REQUEST_NONE;
 }

@@ -81,6 +81,8 @@ struct task {
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid, robust_list;
+    uint64_t marked; /* the futex that the kernel marked when the task began to wait for it, until that is recorded */
+    uint32_t mark;
     cpu_set_t affinity; /* what the program believes */
 };
 
