@@ -25,7 +25,15 @@ STATUS = {
 }
 """How victims end that do not end well."""
 
-CERTAIN = {"affinity", "pid_namespace", "unknown_ioctl", "exec_from_thread", "poll_restarted", "prctl_tsc"}
+CERTAIN = {
+    "affinity",
+    "fault_in_namespace",
+    "pid_namespace",
+    "unknown_ioctl",
+    "exec_from_thread",
+    "poll_restarted",
+    "prctl_tsc",
+}
 """Victims that may happen to print no entropy at all."""
 
 NAMES = [
@@ -44,6 +52,7 @@ NAMES = [
     "fault_handler",
     "fault_in_handler",
     "file_locks",
+    "fault_in_namespace",
     "files_and_directories",
     "foreign_memory",
     "gc_and_weakrefs",

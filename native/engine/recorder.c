@@ -878,30 +878,64 @@ static bool is_behind_event(const struct task *task, const struct user_regs_stru
     return task->at_boundary && present->rip == task->exit.rip && present->rsp == task->exit.rsp && present->rcx == task->exit.rcx;
 }
 
-static void stop_by_signal(struct recorder *recorder, struct task *task, int signal)
+static enum request begin_exit(struct recorder *recorder, struct task *task, int status)
+{
+    recorder->subject = task;
+    recorder->exit_status = status;
+    recorder->exiting = true;
+    return REQUEST_EXITING;
+}
+
+/* The first process of a pid namespace. Its ids from namespace to namespace stand in NSpid; the last is that of the innermost. */
+static bool is_namespace_init(pid_t pid)
+{
+    char path[32], line[256];
+    bool found = false;
+    snprintf(path, sizeof path, "/proc/%d/status", pid);
+    FILE *file = fopen(path, "re");
+    while (file && !found && fgets(line, sizeof line, file)) {
+        const char *last = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
+        found = last && strtol(last, NULL, 10) == 1 && strchr(line, '\t') != last;
+    }
+    if (file) fclose(file);
+    return found;
+}
+
+/* A fault that nobody handles does not end the first process of a namespace while it is traced (force_sig_info_to_task,
+   kernel/signal.c): it is let go to make its fault again. */
+static bool ends_untraced(const struct task *task, int signal)
+{
+    return task->group->disposition[signal] != DISPOSITION_HANDLER && task->group->tasks == 1 && is_namespace_init(task->group->pid);
+}
+
+static enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
     struct user_regs_struct registers;
-    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return;
+    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
         deliver(recorder, task, &info, task->frameless_place, true);
-        return;
+        return REQUEST_NONE;
     }
-    if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return;
-    if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return;
+    if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return REQUEST_NONE;
+    if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return REQUEST_NONE;
     if (task->injecting && signal == task->held[0].si_signo) {
         task->injecting = false;
         info = task->held[0];
         memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
         ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info);
         deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
-        return;
+        return REQUEST_NONE;
     }
     if (is_fault(signal, &info)) {
+        if (ends_untraced(task, signal)) {
+            task->fatal_fault = true;
+            return begin_exit(recorder, task, signal);
+        }
         deliver(recorder, task, &info, PLACE_FAULT, true);
-        return;
+        return REQUEST_NONE;
     }
-    if (tracee_get_registers(task->turn.tid, &registers)) return;
+    if (tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
     bool boundary = is_behind_event(task, &registers);
     bool no_handler = disposition != DISPOSITION_HANDLER;
@@ -910,6 +944,7 @@ static void stop_by_signal(struct recorder *recorder, struct task *task, int sig
         if (!task->held_count) read_clock(&task->held_since);
         task->held[task->held_count++] = info;
     }
+    return REQUEST_NONE;
 }
 
 /* Tasks. */
@@ -1095,22 +1130,6 @@ static void vanish(struct recorder *recorder, struct task *task, int status)
     remove_task(recorder, task);
 }
 
-/* The first process of a pid namespace ends only after all others in it have (zap_pid_ns_processes, kernel/pid_namespace.c).
-   Its ids from namespace to namespace stand in NSpid; the last is that of the innermost. */
-static bool is_namespace_init(pid_t pid)
-{
-    char path[32], line[256];
-    bool found = false;
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    FILE *file = fopen(path, "re");
-    while (file && !found && fgets(line, sizeof line, file)) {
-        const char *last = strncmp(line, "NSpid:", 6) == 0 ? strrchr(line, '\t') : NULL;
-        found = last && strtol(last, NULL, 10) == 1 && strchr(line, '\t') != last;
-    }
-    if (file) fclose(file);
-    return found;
-}
-
 static void finish_exit(struct recorder *recorder)
 {
     struct task *task = recorder->subject;
@@ -1119,8 +1138,10 @@ static void finish_exit(struct recorder *recorder)
     put_robust_list(task, tid, &words);
     tracee_read(tid, task->clear_child_tid, &words.tid, sizeof words.tid);
     bool leader = task->group->pid == tid, alone = task->group->tasks == 1;
+    /* The first process of a namespace ends only after all others in it have (zap_pid_ns_processes,
+       kernel/pid_namespace.c). */
     bool outlives = alone && is_namespace_init(task->group->pid);
-    ptrace(PTRACE_CONT, tid, 0, 0);
+    ptrace(task->status >> 16 == PTRACE_EVENT_EXIT ? PTRACE_CONT : PTRACE_DETACH, tid, 0, 0);
     if (outlives) {
         for (char state = tracee_state(tid); state && state != 'Z' && state != 'S'; state = tracee_state(tid)) sched_yield();
     } else if (!leader || alone) {
@@ -1198,7 +1219,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         return task->in_call ? leave_call(recorder, task) : arrive(recorder, task);
     }
     switch (event) {
-    case 0: stop_by_signal(recorder, task, WSTOPSIG(status)); return REQUEST_NONE;
+    case 0: return stop_by_signal(recorder, task, WSTOPSIG(status));
     case PTRACE_EVENT_EXEC: task->executed = true; return REQUEST_NONE;
     case PTRACE_EVENT_CLONE:
     case PTRACE_EVENT_FORK:
@@ -1207,10 +1228,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         unsigned long message = 0;
         ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
         finish_interrupted(recorder, task);
-        recorder->subject = task;
-        recorder->exit_status = (int)message;
-        recorder->exiting = true;
-        return REQUEST_EXITING;
+        return begin_exit(recorder, task, (int)message);
     }
     case PTRACE_EVENT_STOP:
         if (group_stopped(status)) stop(recorder, task, WSTOPSIG(status));
