@@ -961,11 +961,7 @@ static void let_go(struct task *task);
 /* A child that is not recorded from its beginning; what its parent sees of it is recorded with the parent. */
 static void leave_child(struct recorder *recorder, struct task *child)
 {
-    if (child->turn.state == TASK_RUNNING && !tracee_wait(child->turn.tid, &child->status)) child->status = 0;
-    if (WIFSTOPPED(child->status)) {
-        child->turn.state = TASK_PENDING;
-        let_go(child);
-    }
+    if (WIFSTOPPED(child->status)) let_go(child);
     remove_task(recorder, child);
 }
 
@@ -975,10 +971,12 @@ static enum request spawned(struct recorder *recorder, struct task *parent, int 
     if (ptrace(PTRACE_GETEVENTMSG, parent->turn.tid, 0, &message) == -1) return REQUEST_FAILED;
     pid_t tid = (pid_t)message;
     struct task *child = recorder_find(recorder, tid);
-    enum task_state state = child ? TASK_PENDING : TASK_RUNNING;
-    if (!child) child = add_task(recorder, tid);
-    if (!child) return REQUEST_FAILED;
-    child->turn.state = state;
+    if (!child) {
+        child = add_task(recorder, tid);
+        /* It stops before it has run, so that its creator may yield to it from now on. */
+        if (!child || !tracee_wait(tid, &child->status)) return REQUEST_FAILED;
+    }
+    child->turn.state = TASK_PENDING;
     uint64_t flags = 0;
     const uint64_t *arguments = parent->arguments;
     uint64_t child_tid = arguments[3];
