@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -144,6 +145,38 @@ def test_what_outlives_the_program_goes_on_unrecorded(tmp_path: Path) -> None:
     root, child = ps(trace)
     assert (root["status"], child["left"]) == (0, "the first process had ended")
     assert harness.info(trace)["status"] == 0
+    assert harness.replay(trace).stdout == b"parent ends\n"
+    harness.assert_verified(harness.verify(trace))
+
+
+SPAWNING = """
+import os, sys
+
+fifo, witness = sys.argv[1:]
+read_end, write_end = os.pipe()
+if os.fork() == 0:
+    os.write(write_end, b"x")
+    opening = [(os.POSIX_SPAWN_OPEN, 1, fifo, os.O_WRONLY, 0)]
+    child = os.posix_spawn("/bin/echo", ["echo", "spawned"], os.environ, file_actions=opening)
+    open(witness, "w").write(str(os.waitpid(child, 0)[1]))
+    os._exit(0)
+os.read(read_end, 1)
+print("parent ends", flush=True)
+"""
+
+
+def test_what_outlives_the_program_may_wait_for_its_vfork_child(tmp_path: Path) -> None:
+    """The kernel stops it only when that child has executed, or ended: the child goes first."""
+    trace, witness, fifo = tmp_path / "trace", tmp_path / "witness", tmp_path / "fifo"
+    os.mkfifo(fifo)
+    words = harness.record_words(trace, sys.executable, "-c", SPAWNING, fifo, witness)
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as recorder:
+        assert recorder.stdout is not None
+        assert recorder.stdout.readline() == b"parent ends\n"
+        time.sleep(0.2)
+        assert fifo.read_text() == "spawned\n"
+        assert recorder.wait(20) == 0
+    wait_for(witness)
     assert harness.replay(trace).stdout == b"parent ends\n"
     harness.assert_verified(harness.verify(trace))
 

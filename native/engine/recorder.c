@@ -1452,10 +1452,12 @@ enum request recorder_run(struct recorder *recorder)
     return request;
 }
 
+static bool is_moving(const struct task *task) { return task->turn.state == TASK_BLOCKED || task->turn.state == TASK_RUNNING; }
+
 /* Brings a task to a stop; the signal that it stopped for, if any, or -1 when it is gone. */
 static int stop_task(struct task *task)
 {
-    if (task->turn.state == TASK_BLOCKED || task->turn.state == TASK_RUNNING) {
+    if (is_moving(task)) {
         if (ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &task->status)) return -1;
     } else if (task->turn.state == TASK_READY) {
         return task->resume_signal;
@@ -1486,8 +1488,8 @@ static void let_go(struct task *task)
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;
         if (!dead) tracee_set_registers(task->turn.tid, &registers);
     }
+    if (!dead) tracee_inject(task->turn.tid, SYS_prctl, enable, &dead);
     if (!dead && task->group) {
-        tracee_inject(task->turn.tid, SYS_prctl, enable, &dead);
         undo_patches(task);
         for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
     }
@@ -1518,9 +1520,33 @@ void recorder_leave(struct recorder *recorder, struct group *group, const char *
     }
 }
 
+/* What `task` has just made is traced as well; it may not have come to its first stop. */
+static void find_child(struct recorder *recorder, const struct task *task)
+{
+    int event = task->status >> 16;
+    unsigned long tid = 0;
+    if (event != PTRACE_EVENT_CLONE && event != PTRACE_EVENT_FORK && event != PTRACE_EVENT_VFORK) return;
+    if (ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &tid) == -1 || recorder_find(recorder, (pid_t)tid)) return;
+    struct task *child = add_task(recorder, (pid_t)tid);
+    if (child) child->turn.state = TASK_RUNNING;
+}
+
+/* In the order in which they stop: one that waits for its vfork child stops only when that one, let go, has executed. */
 void recorder_detach(struct recorder *recorder, const char *reason)
 {
     collect_all(recorder);
-    for (struct task *task = first_task(recorder); task; task = next_task(task)) leave(recorder, task, reason);
+    for (struct task *task = first_task(recorder); task; task = next_task(task))
+        if (is_moving(task)) ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+    while (first_task(recorder)) {
+        struct task *task = first_task(recorder);
+        while (task && is_moving(task)) task = next_task(task);
+        if (!task) {
+            if (collect(recorder, 0) || errno == EINTR) continue;
+            break;
+        }
+        if (task->turn.state == TASK_PENDING) find_child(recorder, task);
+        leave(recorder, task, reason);
+        remove_task(recorder, task);
+    }
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
 }
