@@ -46,8 +46,8 @@ JOB = """
 import os, signal
 
 {first}
-print("working", flush=True)
 try:
+    print("working", flush=True)
     while line := os.read(0, 100).decode():
         print(line.upper(), end="", flush=True)
 except KeyboardInterrupt:
