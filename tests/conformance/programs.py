@@ -452,7 +452,7 @@ def main(words: Sequence[str]) -> int:
     if options.render:
         runner.render(options.results, SUITE)
         return 0
-    place = prepare(options.results / SUITE / "place")
+    place = prepare(options.results / f"{SUITE}-place")
     failures = sum(runner.run_suite([item], read, options) for item, read in programs(place, options.match))
     return min(1, failures)
 
