@@ -150,7 +150,7 @@ def _count(verdicts: Verdicts) -> str:
 
 def _files(scratch: Path) -> set[str]:
     """Names below a scratch directory, with digits and random parts levelled."""
-    return {re.sub(r"\d+|(?<=tmp).{8}|(?<=temp).{6}", "*", name) for name in os.listdir(scratch)}
+    return {re.sub(r"(?<=tmp).{8}|(?<=temp).{6}|\d+", "*", name) for name in os.listdir(scratch)}
 
 
 def run_item(item: Item, read: ReadVerdicts, home: Path, keep: Path | None = None) -> Outcome:
