@@ -11,7 +11,8 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-ENGINE = ["checksum", "instruction", "module", "recorder", "replayer", "scheduler", "tracee", "transfer", "wire"]
+ENGINE = ["call", "checksum", "descriptors", "detach", "instruction", "module", "recorder", "replayer", "scheduler"]
+ENGINE += ["signals", "task", "tracee", "transfer", "wire"]
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 STUB_FLAGS = [
     "-O2",

@@ -1,0 +1,119 @@
+#define _GNU_SOURCE
+#include "recording.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "events.h"
+
+static void undo_patches(struct task *task)
+{
+    struct group *group = task->group;
+    for (size_t i = 0; i < group->patch_count; i++)
+        tracee_write(task->turn.tid, group->patches[i].address, group->patches[i].original, group->patches[i].size);
+    group->patch_count = 0;
+}
+
+static bool is_moving(const struct task *task) { return task->turn.state == TASK_BLOCKED || task->turn.state == TASK_RUNNING; }
+
+/* Brings a task to a stop; the signal that it stopped for, if any, or -1 when it is gone. */
+static int stop_task(struct task *task)
+{
+    if (is_moving(task)) {
+        if (ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &task->status)) return -1;
+    } else if (task->turn.state == TASK_READY) {
+        return task->resume_signal;
+    }
+    if (!WIFSTOPPED(task->status)) return -1;
+    int signal = WSTOPSIG(task->status);
+    if (signal == (SIGTRAP | 0x80)) task->in_call = !task->in_call;
+    return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
+}
+
+void let_go(struct task *task)
+{
+    static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
+    int signal = stop_task(task);
+    if (signal < 0) return;
+    struct user_regs_struct registers;
+    /* Behind this stop a task makes no more calls, and its end is for its parent to see. */
+    bool dead = task->status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, &registers) != 0;
+    if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
+        /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
+        struct user_regs_struct cancelled = registers;
+        cancelled.orig_rax = (uint64_t)-1;
+        tracee_set_registers(task->turn.tid, &cancelled);
+        ptrace(PTRACE_SYSCALL, task->turn.tid, 0, 0);
+        dead = !tracee_wait(task->turn.tid, &task->status) || !WIFSTOPPED(task->status) || task->status >> 16 == PTRACE_EVENT_EXIT;
+        registers.rax = registers.orig_rax;
+        registers.orig_rax = (uint64_t)-1;
+        registers.rip -= SYSCALL_INSTRUCTION_BYTES;
+        if (!dead) tracee_set_registers(task->turn.tid, &registers);
+    }
+    if (!dead) tracee_inject(task->turn.tid, SYS_prctl, enable, &dead);
+    if (!dead && task->group) {
+        undo_patches(task);
+        for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
+    }
+    sched_setaffinity(task->turn.tid, sizeof task->affinity, &task->affinity);
+    /* Only from a signal's own stop does detaching deliver it as it was. */
+    ptrace(PTRACE_DETACH, task->turn.tid, 0, signal);
+}
+
+static void leave(struct recorder *recorder, struct task *task, const char *reason)
+{
+    if (task->started) {
+        recorder_begin_event(recorder, EVENT_LEAVE, task->turn.tid, 1);
+        wire_text(&recorder->events, reason);
+    }
+    let_go(task);
+}
+
+void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)
+{
+    collect_all(recorder);
+    for (struct task *task = first_task(recorder), *next; task; task = next) {
+        next = next_task(task);
+        if (task->group != group) continue;
+        bool last = group->tasks == 1;
+        leave(recorder, task, reason);
+        remove_task(recorder, task);
+        if (last) return;
+    }
+}
+
+/* What `task` has just made is traced as well; it may not have come to its first stop. */
+static void find_child(struct recorder *recorder, const struct task *task)
+{
+    int event = task->status >> 16;
+    unsigned long tid = 0;
+    if (event != PTRACE_EVENT_CLONE && event != PTRACE_EVENT_FORK && event != PTRACE_EVENT_VFORK) return;
+    if (ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &tid) == -1 || recorder_find(recorder, (pid_t)tid)) return;
+    struct task *child = add_task(recorder, (pid_t)tid);
+    if (child) child->turn.state = TASK_RUNNING;
+}
+
+/* In the order in which they stop: one that waits for its vfork child stops only when that one, let go, has executed. */
+void recorder_detach(struct recorder *recorder, const char *reason)
+{
+    collect_all(recorder);
+    for (struct task *task = first_task(recorder); task; task = next_task(task))
+        if (is_moving(task)) ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+    while (first_task(recorder)) {
+        struct task *task = first_task(recorder);
+        while (task && is_moving(task)) task = next_task(task);
+        if (!task) {
+            if (collect(recorder, 0) || errno == EINTR) continue;
+            break;
+        }
+        if (task->turn.state == TASK_PENDING) find_child(recorder, task);
+        leave(recorder, task, reason);
+        remove_task(recorder, task);
+    }
+    while (first_task(recorder)) remove_task(recorder, first_task(recorder));
+}

@@ -1,0 +1,65 @@
+/* What the parts of the recorder know of each other. */
+#ifndef PYRR_RECORDING_H
+#define PYRR_RECORDING_H
+
+#include <linux/sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "recorder.h"
+
+/* recorder.c */
+bool collect(struct recorder *recorder, int flags);
+void collect_all(struct recorder *recorder);
+
+/* descriptors.c: descriptors that are the recorder's own stdout and stderr, and files that policy watches */
+void check_streams(struct task *task);
+void follow_streams(const struct recorder *recorder, struct task *task, int64_t result);
+bool is_watched(const struct recorder *recorder, const struct task *task);
+struct descriptors *new_descriptors(const struct descriptors *like);
+void release_descriptors(struct descriptors *descriptors);
+unsigned stream_of(const struct task *task, int64_t result);
+void watch_memory_file(struct recorder *recorder, const struct task *task, int64_t result);
+
+/* call.c: the entry and the exit of a system call, and its event */
+bool choose_held(struct task *task);
+bool enter_call(struct recorder *recorder, struct task *task);
+bool is_compatibility_call(const struct task *task);
+enum request leave_call(struct recorder *recorder, struct task *task);
+void note_mark(struct task *task);
+void put_call(struct recorder *recorder, struct task *task, int64_t result);
+struct clone_args read_clone_request(const struct task *task);
+
+/* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
+void put_continued(struct recorder *recorder, struct task *task);
+bool group_stopped(int status);
+void note_mask(struct task *task);
+void put_stopped(struct recorder *recorder, struct task *task, int signal);
+enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal);
+
+/* task.c: the beginning and the end of a task, and what the kernel writes for the dead */
+struct task *add_task(struct recorder *recorder, pid_t tid);
+enum request begin_exit(struct recorder *recorder, struct task *task, int status);
+void finish_exit(struct recorder *recorder);
+void finish_interrupted(struct recorder *recorder, struct task *task);
+bool is_namespace_init(pid_t pid);
+void join_group(struct task *task, struct group *group);
+struct group *new_group(pid_t pid, const struct group *like);
+void note_end(struct recorder *recorder, pid_t tid, int status);
+void remove_task(struct recorder *recorder, struct task *task);
+enum request spawned(struct recorder *recorder, struct task *parent, int event);
+void start_task(struct recorder *recorder, struct task *task);
+void take_over_leader(struct recorder *recorder, pid_t tid);
+void vanish_task(struct recorder *recorder, struct task *task, int status);
+
+/* detach.c: letting tasks go on unrecorded */
+void let_go(struct task *task);
+
+/* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
+static inline void read_clock(struct timespec *now) { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, now); }
+
+static inline struct task *first_task(const struct recorder *recorder) { return (struct task *)recorder->scheduler.first; }
+
+static inline struct task *next_task(const struct task *task) { return (struct task *)task->turn.next; }
+
+#endif

@@ -1,0 +1,245 @@
+#define _GNU_SOURCE
+#include "recording.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "events.h"
+#include "instruction.h"
+
+enum { FRAME_LIMIT = 65536 };
+
+void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }
+
+static bool is_fault(int signal, const siginfo_t *info)
+{
+    return info->si_code > 0 && (signal == SIGSEGV || signal == SIGBUS || signal == SIGFPE || signal == SIGILL || signal == SIGTRAP);
+}
+
+static bool is_harmless_by_default(int signal)
+{
+    return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
+}
+
+static bool stops_by_default(int signal)
+{
+    return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+static void put_instruction(struct recorder *recorder, struct task *task, uint64_t address, const struct instruction *instruction)
+{
+    recorder_begin_event(recorder, EVENT_INSTRUCTION, task->turn.tid, 4);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, address);
+    wire_text(events, instruction->name);
+    wire_unsigned(events, instruction->length);
+    wire_array(events, 2 * instruction->changes);
+    for (unsigned i = 0; i < instruction->changes; i++) {
+        wire_unsigned(events, instruction->index[i]);
+        wire_unsigned(events, instruction->value[i]);
+    }
+}
+
+/* The fault that stands for an instruction is forced on the program: one that blocks or ignores the signal loses that, and
+   its handler with it (force_sig_info_to_task, kernel/signal.c). Puts both back. */
+static void undo_force(struct task *task, int signal)
+{
+    uint8_t disposition = task->group->disposition[signal];
+    bool blocked = task->mask & UINT64_C(1) << (signal - 1);
+    if (!blocked && disposition != DISPOSITION_IGNORE) return;
+    if (disposition != DISPOSITION_DEFAULT) {
+        const struct kernel_sigaction *action = signal == SIGSEGV ? &task->group->on_segv : &task->group->on_ill;
+        struct user_regs_struct registers;
+        struct kernel_sigaction saved;
+        bool dead;
+        if (tracee_get_registers(task->turn.tid, &registers)) return;
+        uint64_t room = registers.rsp - 1024; /* below the red zone */
+        if (tracee_read(task->turn.tid, room, &saved, sizeof saved) != sizeof saved) return;
+        const uint64_t arguments[6] = {(uint64_t)signal, room, 0, 8};
+        tracee_write(task->turn.tid, room, action, sizeof *action);
+        tracee_inject(task->turn.tid, SYS_rt_sigaction, arguments, &dead);
+        if (dead) return;
+        tracee_write(task->turn.tid, room, &saved, sizeof saved);
+    }
+    ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
+}
+
+static bool emulate(struct recorder *recorder, struct task *task, int signal)
+{
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->turn.tid, &registers)) return false;
+    uint8_t code[16];
+    size_t size = tracee_read(task->turn.tid, registers.rip, code, sizeof code);
+    if (signal == SIGILL) {
+        size = 0;
+        for (size_t i = 0; i < task->group->patch_count; i++)
+            if (task->group->patches[i].address == registers.rip) {
+                memcpy(code, task->group->patches[i].original, sizeof code);
+                size = sizeof code;
+            }
+    }
+    struct instruction instruction;
+    if (!instruction_emulate(code, size, &registers, &instruction)) return false;
+    put_instruction(recorder, task, registers.rip, &instruction);
+    if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->turn.tid, &registers)) return false;
+    undo_force(task, signal);
+    return true;
+}
+
+/* The frame that the kernel has just built: from the stack pointer to the end of the saved extended state. The
+   pointer to that state is 232 bytes into struct rt_sigframe (arch/x86/include/asm/sigframe.h: pretcode 8, ucontext
+   up to uc_mcontext 40, fpstate 184 into struct sigcontext); its own size is at 464 + 4 in the software-reserved
+   bytes (struct _fpx_sw_bytes.extended_size). */
+static uint64_t frame_size(pid_t tid, uint64_t stack)
+{
+    uint64_t state = 0;
+    uint32_t size = 0;
+    if (tracee_read(tid, stack + 232, &state, sizeof state) != sizeof state || state < stack) return 1024;
+    if (tracee_read(tid, state + 468, &size, sizeof size) != sizeof size) size = 512;
+    uint64_t whole = state + size - stack;
+    return whole < FRAME_LIMIT ? whole : FRAME_LIMIT;
+}
+
+static void put_signal(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place)
+{
+    static uint8_t area[XSTATE_BYTES];
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->turn.tid, &registers)) return;
+    size_t size = sizeof area;
+    if (tracee_get_xstate(task->turn.tid, area, &size)) size = 0;
+    note_mask(task);
+    recorder_begin_event(recorder, EVENT_SIGNAL, task->turn.tid, task->frameless ? 8 : 7);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, (uint64_t)info->si_signo);
+    wire_unsigned(events, place);
+    wire_binary(events, info, sizeof *info);
+    registers.orig_rax = (uint64_t)-1;
+    wire_binary(events, &registers, sizeof registers);
+    wire_binary(events, area, size);
+    wire_unsigned(events, registers.rsp);
+    uint64_t frame = frame_size(task->turn.tid, registers.rsp);
+    uint8_t *copy = malloc(frame);
+    size_t got = copy ? tracee_read(task->turn.tid, registers.rsp, copy, frame) : 0;
+    wire_binary(events, copy, got);
+    free(copy);
+    if (task->frameless) wire_unsigned(events, (uint64_t)task->frameless);
+    task->frameless = 0;
+}
+
+/* `settled`: the task has not run since its last event, or stands at its next one. */
+static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place, bool settled)
+{
+    int signal = info->si_signo;
+    struct group *group = task->group;
+    if (signal < 0 || signal >= SIGNALS || group->disposition[signal] != DISPOSITION_HANDLER) {
+        bool ignored = signal > 0 && signal < SIGNALS && group->disposition[signal] == DISPOSITION_IGNORE;
+        task->resume_signal = signal;
+        bool fatal = !ignored && !is_harmless_by_default(signal) && !stops_by_default(signal);
+        task->fatal_behind = fatal && settled && place == PLACE_BEHIND_EVENT;
+        task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && fatal);
+        return;
+    }
+    /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
+    int status;
+    if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, signal) == -1 || !tracee_wait(task->turn.tid, &status)) return;
+    if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
+        if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
+        put_signal(recorder, task, info, place);
+        tracee_get_registers(task->turn.tid, &task->exit);
+        task->at_boundary = true;
+    } else {
+        /* The frame does not fit: SIGSEGV comes instead (signal_setup_done, kernel/signal.c). Or it dies of it: the kernel
+           forces a fault on a task that blocks its signal, without the handler (force_sig_info_to_task). */
+        bool instead = WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV && status >> 16 == 0;
+        if (instead && !task->frameless) {
+            task->frameless = signal;
+            task->frameless_place = place;
+        }
+        task->fatal_fault = place != PLACE_BEHIND_EVENT;
+        task->fatal_behind = settled && place == PLACE_BEHIND_EVENT;
+        task->turn.state = TASK_PENDING;
+        task->status = status;
+    }
+}
+
+/* Whether the task has not run since its last event. */
+static bool is_behind_event(const struct task *task, const struct user_regs_struct *present)
+{
+    return task->at_boundary && present->rip == task->exit.rip && present->rsp == task->exit.rsp && present->rcx == task->exit.rcx;
+}
+
+/* A fault that nobody handles does not end the first process of a namespace while it is traced (force_sig_info_to_task,
+   kernel/signal.c): it is let go to make its fault again. */
+static bool ends_untraced(const struct task *task, int signal)
+{
+    return task->group->disposition[signal] != DISPOSITION_HANDLER && task->group->tasks == 1 && is_namespace_init(task->group->pid);
+}
+
+enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
+{
+    siginfo_t info;
+    struct user_regs_struct registers;
+    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
+    if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
+        deliver(recorder, task, &info, task->frameless_place, true);
+        return REQUEST_NONE;
+    }
+    if (signal == SIGSEGV && info.si_code == SI_KERNEL && emulate(recorder, task, signal)) return REQUEST_NONE;
+    if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return REQUEST_NONE;
+    if (task->injecting && signal == task->held[0].si_signo) {
+        task->injecting = false;
+        info = task->held[0];
+        memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+        ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info);
+        deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
+        return REQUEST_NONE;
+    }
+    if (is_fault(signal, &info)) {
+        if (ends_untraced(task, signal)) {
+            task->fatal_fault = true;
+            return begin_exit(recorder, task, signal);
+        }
+        deliver(recorder, task, &info, PLACE_FAULT, true);
+        return REQUEST_NONE;
+    }
+    if (tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
+    bool boundary = is_behind_event(task, &registers);
+    bool no_handler = disposition != DISPOSITION_HANDLER;
+    if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
+    else {
+        if (!task->held_count) read_clock(&task->held_since);
+        task->held[task->held_count++] = info;
+    }
+    return REQUEST_NONE;
+}
+
+bool group_stopped(int status)
+{
+    int signal = WSTOPSIG(status);
+    return status >> 16 == PTRACE_EVENT_STOP && stops_by_default(signal);
+}
+
+/* The task waits for SIGCONT. Where it stands behind its last event, replay must hold it there; one that was stopped amid
+   computation goes on to its next call first. */
+void put_stopped(struct recorder *recorder, struct task *task, int signal)
+{
+    struct user_regs_struct registers;
+    if (!task->stopped && tracee_get_registers(task->turn.tid, &registers) == 0 && is_behind_event(task, &registers)) {
+        recorder_begin_event(recorder, EVENT_STOPPED, task->turn.tid, 1);
+        wire_unsigned(&recorder->events, (uint64_t)signal);
+        task->stopped = true;
+        task->fatal_behind = true;
+    }
+    ptrace(PTRACE_LISTEN, task->turn.tid, 0, 0);
+    task->turn.state = TASK_BLOCKED;
+}
+
+void put_continued(struct recorder *recorder, struct task *task)
+{
+    recorder_begin_event(recorder, EVENT_CONTINUED, task->turn.tid, 0);
+    task->stopped = task->fatal_behind = false;
+}
