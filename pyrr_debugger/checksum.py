@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from . import _engine, procfs, registers
+from .light import NamedTuple
 
 Range = tuple[int, int, bool, bytes]
 """Start, end, whether untouched pages count as zero, and the sums of the pages that are not zero."""

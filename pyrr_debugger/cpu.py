@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
 
-from pyrr_debugger.errors import TraceError
+from .errors import TraceError
+from .light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import Any
 
 Registers = tuple[int, int, int, int]
 Cpuid = Callable[[int, int], Registers]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from .errors import PyrrError
 
+TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from pathlib import Path
 

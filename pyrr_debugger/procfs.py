@@ -12,7 +12,8 @@ import errno
 import mmap
 import os
 import struct
-from typing import NamedTuple
+
+from .light import NamedTuple
 
 _DELETED = b" (deleted)"
 _R, _W, _X, _S = b"rwxs"

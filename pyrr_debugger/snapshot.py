@@ -9,11 +9,23 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
 
 from . import _engine, procfs
 from .errors import PyrrError, TraceError
+from .light import NamedTuple
 from .trace_format import FilePiece
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    class FileStore(Protocol):
+        """Where the files of a recording are stored."""
+
+        def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
+            """Stores the file behind a mapping: the piece that is mapped."""
+            ...
+
 
 PAGE = mmap.PAGESIZE
 _MMAP, _MUNMAP = 9, 11
@@ -82,14 +94,6 @@ def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any
             raise ValueError(f"pages outside of region {start:#x}-{end:#x}")
     found = FilePiece.from_wire(piece) if piece else None
     return Region(start, end, prot, bool(shared), str(name), found, content)
-
-
-class FileStore(Protocol):
-    """Where the files of a recording are stored."""
-
-    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
-        """Stores the file behind a mapping: the piece that is mapped."""
-        ...
 
 
 def take(pid: int, store: FileStore) -> Snapshot:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import Any, NamedTuple
+
+from .light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import Any
 
 FORMAT = 2
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""

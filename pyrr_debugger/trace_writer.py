@@ -12,14 +12,16 @@ import signal
 import threading
 import zlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
 
+TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from typing import Any
+
     import zstandard
 
 _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
@@ -28,8 +30,9 @@ _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 class TraceWriter:
     """Writes a new trace. After a failed write (`error` is set) everything more is dropped."""
 
-    def __init__(self, path: str, header: Callable[[], dict[str, Any]]) -> None:
-        """Creates the directory, which must not exist. `header` is called in the writing thread. Raises OSError."""
+    def __init__(self, path: str, header: Callable[[], dict[str, Any]], processors: set[int]) -> None:
+        """Creates the directory, which must not exist. `header` is called in the writing thread, which runs on one of
+        `processors`. Raises OSError."""
         os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
         os.mkdir(path, 0o700)
         os.chmod(path, 0o700)  # whatever the umask
@@ -41,10 +44,18 @@ class TraceWriter:
         self._cache = FileCache()
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
         self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
-        self._affinity = os.sched_getaffinity(0)
-        self._queue.put((self._write_header, header))
+        self._processors = processors
+        self._header = header
+        self._begun = False
         self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
         self._thread.start()
+
+    def begin(self) -> None:
+        """Writes the header, if it has not begun yet. Until then the writing thread does nothing: it would import what
+        it needs while the recorder has to be quick."""
+        if not self._begun:
+            self._begun = True
+            self._queue.put((self._write_header,))
 
     def add_file(self, content: bytes | memoryview, hash_: str) -> None:
         """Stores content under its hash, once."""
@@ -68,6 +79,7 @@ class TraceWriter:
     def add_chunk(self, first: int, count: int, data: bytes) -> None:
         """Appends `count` encoded events."""
         if count:
+            self.begin()
             self._queue.put((self._write_chunk, first, count, data))
 
     def close(self) -> None:
@@ -87,21 +99,21 @@ class TraceWriter:
 
     def _work(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the recorder's own thread's
-        # The recorder's thread is bound to the processor of the program; this one takes another.
-        os.sched_setaffinity(0, self._affinity)
-        # Only here: its import costs 4 ms, in which the program starts already.
-        import zstandard
-
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        while (task := self._queue.get()) is not None:
+        os.sched_setaffinity(0, self._processors)
+        task = self._queue.get()
+        if task is None:
+            return
+        self._compressor = _zstandard().ZstdCompressor(level=_LEVEL, write_checksum=True)
+        while task is not None:
             if self.error is None:
                 try:
                     task[0](*task[1:])
                 except OSError as error:
                     self.error = error
+            task = self._queue.get()
 
-    def _write_header(self, header: Callable[[], dict[str, Any]]) -> None:
-        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **header()}))
+    def _write_header(self) -> None:
+        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **self._header()}))
         with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
             _write_all(file, packed)
 
@@ -115,6 +127,26 @@ class TraceWriter:
         frame = self._compressor.compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
         _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
+
+
+def _zstandard() -> Any:
+    """zstandard's extension module, without the package around it where that can be done: the package imports
+    `platform`, which compiles regular expressions for longer than Python takes to start."""
+    from importlib.machinery import PathFinder
+    from importlib.util import module_from_spec
+
+    package = PathFinder.find_spec("zstandard")
+    spec = package and PathFinder.find_spec("zstandard.backend_c", package.submodule_search_locations)
+    if spec and spec.loader:
+        module = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+            return module
+        except ImportError:
+            pass
+    import zstandard
+
+    return zstandard
 
 
 def _write_all(file: Any, data: bytes) -> None:

@@ -7,8 +7,9 @@ Intel SDM volume 2, RDRAND and RDSEED: 0F C7 /6 and /7 on a register, the operan
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from ..light import NamedTuple
 
+TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     import capstone
 

@@ -7,9 +7,9 @@ import mmap
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from .. import procfs
+from ..light import NamedTuple
 from ..trace_format import FilePiece, hash_of
 from ..trace_writer import TraceWriter
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import NamedTuple, NoReturn
 
 from .. import home
+from ..light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 class Request(NamedTuple):

@@ -5,23 +5,26 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any, NamedTuple, cast
 
 import msgpack
 
 from .. import _engine, procfs, snapshot
 from ..errors import PyrrError
+from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
 from .outsiders import Outsiders
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import Any
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -33,7 +36,6 @@ _SYS_MMAP, _SYS_MREMAP, _SYS_FTRUNCATE, _SYS_FALLOCATE = 9, 25, 77, 285
 _SYS_PWRITE64, _SYS_PWRITEV = 18, 296
 _SYS_SETRLIMIT, _SYS_PRLIMIT = 160, 302
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE, _SYS_PROCESS_VM_WRITEV = 40, 326, 311
-_MEMORY_FILE = re.compile(r"/proc/(\d+)/(?:task/\d+/)?mem$")
 _FLUSH_SECONDS = 0.25
 _WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
 _OWN_SIGNALS = {
@@ -90,7 +92,7 @@ class RecordingSession:
         self._affinity = os.sched_getaffinity(0)
         self._core = _current_core(self._affinity)
         try:
-            self._writer = TraceWriter(path, self._header)
+            self._writer = TraceWriter(path, self._header, self._affinity - {self._core} or self._affinity)
         except FileExistsError:
             raise PyrrError(f"{path} exists already: name another trace, or remove it") from None
         except OSError as error:
@@ -159,7 +161,9 @@ class RecordingSession:
                 self._flush()
                 return f"the kernel refused to trace on ({error.strerror})"
             if kind == "done":
-                self._status = cast(int, detail[0])
+                (status,) = detail
+                assert isinstance(status, int)
+                self._status = status
                 self._engine.detach("the first process had ended")
                 self._flush()  # the end is a chunk of its own: whether a trace is whole is seen without reading it
                 self._emit(EventKind.END, 0, self._status)
@@ -237,6 +241,7 @@ class RecordingSession:
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
         self._emit(EventKind.EXEC, task, image)
+        self._writer.begin()
 
     def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:
         """Puts a trap in the place of each rdrand and rdseed; returns what was written."""
@@ -307,9 +312,9 @@ class RecordingSession:
             self._complete(_written_to(process, args[0] & 0xFFFFFFFF, _vectors(process, args[3], args[4]), result))
             return
         descriptor = args[0] & 0xFFFFFFFF
-        if memory := _MEMORY_FILE.match(_target(process, descriptor)):
+        if (memory := _memory_file(_target(process, descriptor))) is not None:
             start, _ = _changed_part(process, descriptor, nr, args, result)
-            self._complete(_written_to(process, int(memory[1]), [(start, result)], result))
+            self._complete(_written_to(process, memory, [(start, result)], result))
             return
         try:
             start, end = _changed_part(process, descriptor, nr, args, result)
@@ -459,6 +464,13 @@ def _target(process: int, descriptor: int) -> str:
         return f"descriptor {descriptor}"
 
 
+def _memory_file(target: str) -> int | None:
+    """The process whose memory is written through /proc/PID/mem or /proc/PID/task/TID/mem; None of other files."""
+    parts = target.split("/")
+    own = parts[:2] == ["", "proc"] and parts[-1] == "mem" and len(parts) in (4, 6)
+    return int(parts[2]) if own and parts[2].isdecimal() else None
+
+
 def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...], result: int) -> tuple[int, int]:
     """The byte range of a file that a call has changed; all of it where the call does not tell."""
     if nr in (_SYS_PWRITE64, _SYS_PWRITEV):
@@ -484,7 +496,8 @@ def _copied(process: int, nr: int, args: tuple[int, ...], result: int) -> bytes:
 
 
 def _write_failure(writer: TraceWriter) -> str:
-    error = cast(OSError, writer.error)
+    error = writer.error
+    assert error is not None
     return f"the trace {writer.path} cannot be written ({error.strerror})"
 
 

@@ -162,8 +162,9 @@ def test_status():
 
 @pytest.mark.parametrize("limit", [1 << 20, resource.RLIM_INFINITY])
 def test_stack_limit(limit):
-    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        child.stdout.readline()  # execve sets the limit that it found once more at its end (finalize_exec, fs/exec.c)
         resource.prlimit(child.pid, resource.RLIMIT_STACK, (limit, resource.RLIM_INFINITY))
         assert procfs.stack_limit(child.pid) == limit
 
