@@ -2,6 +2,10 @@
 
 import os
 import threading
+import warnings
+
+# From 3.12 on a fork warns of threads, of one that is just ending too or not.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 allowed = os.sched_getaffinity(0)
 one = {min(allowed)}
