@@ -23,10 +23,13 @@ with tempfile.NamedTemporaryFile() as file:
             fcntl.lockf(mine, fcntl.LOCK_EX, 10, 5)
             os.write(write, b"got it\n")
         os._exit(0)
+    said = b""
+    while said.count(b"\n") < 2:
+        said += os.read(read, 100)
     time.sleep(0.05)
     fcntl.lockf(file, fcntl.LOCK_UN, 10, 5)
     print("wait status", os.waitpid(pid, 0)[1])
-    print(os.read(read, 100).decode(), end="")
+    print((said + os.read(read, 100)).decode(), end="")
 
     fcntl.flock(file, fcntl.LOCK_EX)
     with open(file.name) as again:
