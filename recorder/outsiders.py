@@ -34,8 +34,13 @@ class Outsiders:
                 named = (other, *_identity(mapping))
                 if named not in self._named:
                     self._named.add(named)
-                    what = own[_identity(mapping)].name or "anonymous memory"
-                    yield f"{what} is shared with process {other}, which is not recorded: what it writes is missing"
+                    yield sharing(own[_identity(mapping)], other)
+
+
+def sharing(mapping: procfs.Mapping, outsider: int) -> str:
+    """The sentence for memory that is shared with an outsider."""
+    what = mapping.name or "anonymous memory"
+    return f"{what} is shared with process {outsider}, which is not recorded: what it writes is missing"
 
 
 def _shared(process: int) -> list[procfs.Mapping]:

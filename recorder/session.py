@@ -20,7 +20,7 @@ from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
-from .outsiders import Outsiders
+from .outsiders import Outsiders, sharing
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -212,9 +212,7 @@ class RecordingSession:
         """A child is not recorded, and has its parent's shared memory."""
         for mapping in procfs.read_maps(process):
             if mapping.shared and mapping.prot & _PROT_WRITE:
-                name = mapping.name or "anonymous memory"
-                text = f"{name} is shared with process {child}, which is not recorded: what it writes is missing"
-                self._emit(EventKind.NOTE, task, text)
+                self._emit(EventKind.NOTE, task, sharing(mapping, child))
 
     def _look_for_outsiders(self, task: int, process: int) -> None:
         with contextlib.suppress(OSError):

@@ -14,7 +14,6 @@
 #include <sys/syscall.h>
 
 #include "events.h"
-#include "instruction.h"
 #include "transfer.h"
 
 /* Since Linux 5.14; not in older headers. */
