@@ -1,4 +1,5 @@
-"""Builds the C parts: the engine (an extension), the stub (a static program), and the table of system calls."""
+"""Builds the C parts: the engine (an extension), the stub (a static program), the agent (a flat image), and the table
+of system calls."""
 
 from __future__ import annotations
 
@@ -11,9 +12,16 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-ENGINE = ["call", "checksum", "descriptors", "detach", "instruction", "module", "recorder", "replayer", "scheduler"]
-ENGINE += ["signals", "task", "tracee", "transfer", "wire"]
+ENGINE = sorted(str(path) for path in Path("native/engine").glob("*.c"))
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+AGENT = ["native/agent/entry.S", "native/agent/agent.c", "native/agent/memory.c"]
+AGENT += [f"native/engine/{name}.c" for name in ("event", "transfer", "wire")]
+AGENT_FLAGS = [
+    *("-DPYRR_AGENT", "-O2", "-ffreestanding", "-fno-stack-protector", "-fpie", "-fvisibility=hidden"),
+    *("-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-fno-tree-loop-distribute-patterns"),
+    *("-mgeneral-regs-only", "-ffunction-sections", "-fdata-sections", "-nostdlib", "-static", "-no-pie"),
+    *("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--oformat=binary", "-Wl,-T,native/agent/agent.ld"),
+]
 STUB_FLAGS = [
     "-O2",
     "-ffreestanding",
@@ -47,6 +55,8 @@ class Build(build_ext):
         script = "-Wl,-T,native/stub/stub.ld"
         output = ["native/stub/stub.c", "-o", str(package / "stub")]
         subprocess.run([*compiler, *WARNINGS, *STUB_FLAGS, script, *output], check=True)
+        output = [f"-I{table.parent}", *AGENT, "-o", str(package / "agent.bin")]
+        subprocess.run([*compiler, *WARNINGS, *AGENT_FLAGS, *output], check=True)
 
 
 sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if os.environ.get("PYRR_SANITIZE") else []
@@ -54,7 +64,7 @@ setup(
     ext_modules=[
         Extension(
             "pyrr_debugger._engine",
-            [f"native/engine/{name}.c" for name in ENGINE],
+            ENGINE,
             depends=[str(path) for path in Path("native").rglob("*.h")],
             extra_compile_args=[*WARNINGS, "-O2", "-g", "-fvisibility=hidden", *sanitize],
             extra_link_args=sanitize,

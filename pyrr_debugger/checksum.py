@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from . import _engine, procfs, registers
+from . import _engine, procfs, registers, snapshot
 from .light import NamedTuple
 
 Range = tuple[int, int, bool, bytes]
@@ -31,7 +31,7 @@ def of_task(tid: int) -> list[Range]:
     live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
     ranges: list[Range] = []
     for mapping in procfs.read_maps(tid):
-        if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY):
+        if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY) and not snapshot.is_agent(mapping):
             sparse = mapping.inode == 0 and not mapping.shared
             start = live if mapping.start < live < mapping.end else mapping.start
             ranges.append((start, mapping.end, sparse, _engine.checksum(tid, start, mapping.end, sparse)))

@@ -96,11 +96,16 @@ def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any
     return Region(start, end, prot, bool(shared), str(name), found, content)
 
 
+def is_agent(mapping: procfs.Mapping) -> bool:
+    """Whether memory is the agent's, which is no part of the program."""
+    return bool(_engine.AGENT[0] <= mapping.start < _engine.AGENT[1])
+
+
 def take(pid: int, store: FileStore) -> Snapshot:
     """The snapshot of a stopped process with one task. Raises OSError when it is gone."""
     regions = []
     for mapping in procfs.read_maps(pid):
-        if mapping.name.startswith(_KERNEL_OWN):
+        if mapping.name.startswith(_KERNEL_OWN) or is_agent(mapping):
             continue
         piece = store.store_mapped(pid, mapping) if mapping.inode else None
         known = not mapping.shared and (piece is not None or not mapping.inode)

@@ -58,6 +58,32 @@ class FileCache:
         with contextlib.suppress(OSError):
             os.symlink(fact, os.path.join(self._folder, name))
 
+    def recall_bytes(self, name: str) -> bytes | None:
+        """What `remember_bytes` has kept under a name, or what a crash of the machine has left of it."""
+        try:
+            file = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            return os.read(file, os.fstat(file).st_size)
+        except OSError:
+            return None
+        finally:
+            os.close(file)
+
+    def remember_bytes(self, name: str, content: bytes) -> None:
+        """Keeps some bytes under a name, in the place of those that are there. Readers see the one or the other."""
+        target = os.path.join(self._folder, name)
+        temporary = f"{target}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            try:
+                with open(temporary, "xb") as file:
+                    file.write(content)
+                os.replace(temporary, target)
+            except OSError:
+                os.unlink(temporary)
+
     def link(self, hash_: str, target: str) -> bool:
         """Puts the cached content at `target`; False if there is none."""
         return _link_or_copy(os.path.join(self._folder, hash_), target)

@@ -68,7 +68,7 @@ class _Section(NamedTuple):
         return b"" if self.kind == _SHT_NOBITS else elf[self.offset : self.offset + self.size]
 
 
-class _Elf(NamedTuple):
+class Elf(NamedTuple):
     """The headers of an ELF file; without segments and sections if it is no 64-bit little-endian one."""
 
     kind: int
@@ -76,7 +76,7 @@ class _Elf(NamedTuple):
     sections: list[_Section]
 
     @classmethod
-    def parse(cls, elf: bytes) -> _Elf:
+    def parse(cls, elf: bytes) -> Elf:
         # "\2\1" is ELFCLASS64, ELFDATA2LSB.
         if len(elf) < _HEADER.size or not elf.startswith(b"\x7fELF\2\1"):
             return cls(0, [], [])
@@ -130,7 +130,7 @@ class SymbolTable:
     @classmethod
     def from_elf(cls, data: bytes) -> SymbolTable:
         """The symbol table of an ELF file's bytes; an empty one if it has none or is damaged."""
-        sections = _Elf.parse(data).sections
+        sections = Elf.parse(data).sections
         ends = [section.addr + section.size for section in sections]
         for kind in (_SHT_SYMTAB, _SHT_DYNSYM):
             for index, section in enumerate(sections):
@@ -162,6 +162,18 @@ class SymbolTable:
             if names:
                 best = min(names, key=lambda name: (len(name) - len(name.lstrip("_")), name))
                 return best, file_virtual_address - start
+        return None
+
+    def bounds(self, file_virtual_address: int) -> tuple[int, int] | None:
+        """Where the function begins and ends that holds an address, as `find` chooses it; None if its symbol does not
+        tell its size."""
+        starts, functions, reach = self._by_address
+        index = bisect_right(starts, file_virtual_address) - 1
+        while index >= 0 and reach[index] > file_virtual_address:
+            function = functions[index]
+            if function.end > file_virtual_address and not function.unsized:
+                return function.start, function.end
+            index -= 1
         return None
 
     def address(self, name: str) -> int | None:
@@ -237,7 +249,7 @@ def load_bias(elf: bytes, mapping_start: int, mapping_file_offset: int, executab
     segments may begin in the same page of the file, and so have mappings with the same offset: then that of
     the lower address is meant, or with `executable` the one which is (not) so. None if no segment lies there.
     """
-    headers = _Elf.parse(elf)
+    headers = Elf.parse(elf)
     candidates = []
     for segment in headers.segments:
         first_page = segment.offset // _PAGE * _PAGE
@@ -254,7 +266,7 @@ def load_bias(elf: bytes, mapping_start: int, mapping_file_offset: int, executab
 
 def build_id(elf: bytes) -> str | None:
     """The GNU build id in hexadecimal, as `file` and debuginfod show it; None if the file has none."""
-    for segment in _Elf.parse(elf).segments:
+    for segment in Elf.parse(elf).segments:
         if segment.kind != _PT_NOTE:
             continue
         notes = elf[segment.offset : segment.offset + segment.filesz]

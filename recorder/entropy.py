@@ -64,7 +64,7 @@ def random_sites(code: bytes, base: int) -> list[RandomSite]:
     import capstone
 
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    starts = ((_start(decoder, code, hit), hit) for hit in hits)
+    starts = ((beginning(decoder, code, hit, 3, ("rdrand", "rdseed")), hit) for hit in hits)
     return [_site(code, start, hit, base) for start, hit in starts if start is not None]
 
 
@@ -92,8 +92,9 @@ def trap_bytes(site: RandomSite) -> bytes:
     return _UD2.ljust(site.length, _NOP)
 
 
-def _start(decoder: capstone.Cs, code: bytes, hit: int) -> int | None:
-    """Where the random-number instruction begins whose opcode is at `hit`, or None if there is none."""
+def beginning(decoder: capstone.Cs, code: bytes, hit: int, length: int, names: tuple[str, ...]) -> int | None:
+    """Where the instruction of one of these names begins whose last `length` bytes are at `hit`, or None if there is
+    none."""
     first = max(0, hit - _FAR)
     # For each beginning, the instruction that decoding arrives at over the hit: its start, and whether
     # it is the one we look for; None if decoding fails before. From the last beginning to the first, because
@@ -105,13 +106,13 @@ def _start(decoder: capstone.Cs, code: bytes, hit: int) -> int | None:
         if decoded is None:
             arrivals[begin] = None
             continue
-        _, length, mnemonic, _ = decoded
-        end = begin + length
+        _, size, mnemonic, _ = decoded
+        end = begin + size
         if end <= hit:
             arrivals[begin] = arrivals[end]
         else:
             # By name, because with the prefix F3 the same bytes are another instruction (rdpid).
-            arrivals[begin] = begin, end == hit + 3 and mnemonic in ("rdrand", "rdseed")
+            arrivals[begin] = begin, end == hit + length and mnemonic in names
     from collections import Counter
 
     begins = range(first, max(first, hit - _NEAR) + 1)

@@ -27,6 +27,7 @@ class Request(NamedTuple):
     checksum_every: int = 0
     follow: str = "all"
     wait: bool = False
+    agent: bool = True
 
 
 def plain_request(words: list[str]) -> Request | None:
@@ -57,7 +58,7 @@ def record(request: Request) -> NoReturn:
     gc.enable()
     path = request.output or home.new_trace(request.command[0])
     recording = RecordingSession(
-        list(request.command), path, request.checksum_every, request.follow, request.wait
+        list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent
     ).run()
     home.point_latest(recording.path)
     report(recording, request.quiet)

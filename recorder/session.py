@@ -14,6 +14,7 @@ from types import FrameType
 import msgpack
 
 from .. import _engine, procfs, snapshot
+from ..agent import agent_image
 from ..errors import PyrrError
 from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
@@ -21,6 +22,7 @@ from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
 from .outsiders import Outsiders, sharing
+from .sites import sites_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _SYS_PWRITE64, _SYS_PWRITEV = 18, 296
 _SYS_SETRLIMIT, _SYS_PRLIMIT = 160, 302
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE, _SYS_PROCESS_VM_WRITEV = 40, 326, 311
 _FLUSH_SECONDS = 0.25
+_STUB_DISTANCE = 1 << 20  # bytes from a program down to the stubs for its sites
 _WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
 _OWN_SIGNALS = {
     *(signal.SIGALRM, signal.SIGCHLD, signal.SIGCONT, signal.SIGPIPE, signal.SIGURG, signal.SIGWINCH),
@@ -84,7 +87,13 @@ class RecordingSession:
     """Records one command and all its children into a new trace."""
 
     def __init__(
-        self, command: list[str], path: str, checksum_every: int = 0, follow: str = "all", wait: bool = False
+        self,
+        command: list[str],
+        path: str,
+        checksum_every: int = 0,
+        follow: str = "all",
+        wait: bool = False,
+        agent: bool = True,
     ) -> None:
         """Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
         self._program = find_program(command[0])
@@ -99,7 +108,9 @@ class RecordingSession:
             raise PyrrError(f"cannot make a trace at {path}: {error.strerror}") from None
         self._files = FileRecorder(self._writer)
         self._follow = follow
-        self._engine = _engine.Recorder(checksum_every, wait, follow_forks=follow != "none")
+        self._agent = agent
+        image = agent_image() if agent else b""
+        self._engine = _engine.Recorder(checksum_every, wait, follow_forks=follow != "none", agent=image)
         self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
@@ -230,16 +241,34 @@ class RecordingSession:
             if file.read(5)[4:] != _ELF_CLASS_64:
                 raise CannotRecord(f"{os.readlink(file.name)} is a 32-bit program")
         _hide_vdso(task)
+        agent = self._install_agent(task, process)
         for mapping in procfs.read_maps(process):
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
                 piece = self._files.store_mapped(process, mapping)
                 self._replace_random(task, mapping.start, mapping.end - mapping.start, piece)
+                self._learn_sites(task, process, mapping.start, mapping.end, piece)
         image = snapshot.take(process, self._files).to_wire()
+        image["agent"] = agent
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
         self._emit(EventKind.EXEC, task, image)
         self._writer.begin()
+
+    def _install_agent(self, task: int, process: int) -> bool:
+        """Puts the agent into a new program, with room for stubs below it."""
+        program = os.readlink(f"/proc/{process}/exe")
+        first = next((m.start for m in procfs.read_maps(process) if m.name == program), 0)
+        return self._engine.install(task, max(0, first - _STUB_DISTANCE))
+
+    def _learn_sites(self, task: int, process: int, start: int, end: int, piece: FilePiece | None) -> None:
+        """Tells the engine which system calls of a mapping it may patch."""
+        if not self._agent:
+            return
+        sites = b""
+        if piece and piece.start == 0:
+            sites = sites_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
+        self._engine.code(task, start, end, sites)
 
     def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:
         """Puts a trap in the place of each rdrand and rdseed; returns what was written."""
@@ -295,6 +324,7 @@ class RecordingSession:
             distance, piece = mapped.pieces[-1]
             known_piece = piece if len(mapped.pieces) == 1 else None
             outputs += self._replace_random(task, result, distance + piece.length, known_piece)
+            self._learn_sites(task, process, result, result + length, known_piece if mapped.is_elf else None)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:

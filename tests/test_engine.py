@@ -23,6 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyrr_debugger import _engine
+from pyrr_debugger.agent import agent_image
 from pyrr_debugger.errors import PyrrError
 from pyrr_debugger.events import EventKind
 from pyrr_debugger.replayer.session import ReplaySession
@@ -105,7 +106,7 @@ def events(draw: st.DrawFn) -> bytes:
 
 def feed(data: bytes, count: int) -> None:
     """Takes all of a chunk through an engine that has no process, whatever it says to each event."""
-    engine = _engine.Replayer(-1, -1, -1)
+    engine = _engine.Replayer(-1, -1, -1, agent_image())
     engine.load(0, count, data)
     for _ in range(2 * count + 2):
         try:

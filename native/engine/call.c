@@ -13,7 +13,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "events.h"
+#include "event.h"
 #include "transfer.h"
 
 /* Since Linux 5.14; not in older headers. */
@@ -37,7 +37,7 @@ static size_t readable(pid_t tid, uint64_t address, size_t size)
 
 static bool is_marked_for(const struct task *other, const struct task *task)
 {
-    return other->marked && other != task && other->group->memory == task->group->memory;
+    return other->marked && other != task && other->group->space == task->group->space;
 }
 
 /* The marks that others have set meanwhile: what the call itself has done to these futexes comes behind. */
@@ -98,13 +98,7 @@ void put_call(struct recorder *recorder, struct task *task, int64_t result)
     bool sent = stream && recorder->sent.size;
     recorder_begin_event(recorder, EVENT_SYSCALL, task->turn.tid, sent ? 8 : stream ? 7 : 6);
     struct buffer *events = &recorder->events;
-    wire_unsigned(events, task->entry.orig_rax);
-    wire_signed(events, result);
-    wire_unsigned(events, task->entry.rip);
-    wire_array(events, count);
-    for (unsigned i = 0; i < count; i++) wire_unsigned(events, task->arguments[i]);
-    wire_array(events, 2 * task->input_pairs);
-    buffer_append(events, task->inputs.data, task->inputs.size);
+    wire_call_start(events, &(struct call_start){task->entry.orig_rax, task->site, result, task->arguments, count, &task->inputs, task->input_pairs});
     put_outputs(recorder, task, result);
     if (stream) wire_unsigned(events, stream);
     if (sent) wire_binary(events, recorder->sent.data, recorder->sent.size);
@@ -172,20 +166,26 @@ static struct task *affinity_subject(const struct recorder *recorder, struct tas
     return tid ? recorder_find(recorder, tid) : task;
 }
 
-bool enter_call(struct recorder *recorder, struct task *task)
+void begin_call(struct task *task)
 {
-    struct user_regs_struct *entry = &task->entry;
+    const struct user_regs_struct *entry = &task->entry;
+    const uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     task->in_call = true;
     task->at_boundary = false;
     task->call = CALL_PLAIN;
-    uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     memcpy(task->arguments, arguments, sizeof arguments);
+    task->row = row_of(entry->orig_rax, arguments);
+    narrow_arguments(task->row, task->arguments);
+}
+
+bool enter_call(struct recorder *recorder, struct task *task)
+{
+    const struct user_regs_struct *entry = &task->entry;
+    begin_call(task);
     if (task->cancels) {
         task->call = CALL_CANCELLED;
         return true;
     }
-    task->row = row_of(entry->orig_rax, arguments);
-    narrow_arguments(task->row, task->arguments);
     task->inputs.size = task->input_pairs = 0;
     if (!task->row) return true;
     task->input_pairs = task->row->in_count ? transfer_inputs(task->turn.tid, task->row, task->arguments, &task->inputs) : 0;
@@ -238,7 +238,7 @@ static void follow_affinity(struct recorder *recorder, struct task *task, int64_
     if (sched_getaffinity(0, sizeof own, &own) == 0) sched_setaffinity(subject->turn.tid, sizeof own, &own);
 }
 
-static void follow_call(struct task *task, int64_t result)
+static void follow_call(struct recorder *recorder, struct task *task, int64_t result)
 {
     const uint64_t *arguments = task->arguments;
     struct kernel_sigaction action;
@@ -248,6 +248,8 @@ static void follow_call(struct task *task, int64_t result)
             tracee_read(task->turn.tid, arguments[1], &action, sizeof action) == sizeof action) {
             task->group->disposition[arguments[0]] = action.handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action.handler;
             task->group->once[arguments[0]] = (action.flags & SA_RESETHAND) != 0;
+            task->group->restarts[arguments[0]] = (action.flags & SA_RESTART) != 0;
+            if (arguments[0] == SIGSYS && action.handler) turn_off(recorder, task);
             if (arguments[0] == SIGSEGV) task->group->on_segv = action;
             if (arguments[0] == SIGILL) task->group->on_ill = action;
         }
@@ -315,6 +317,12 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
 {
     static uint8_t area[XSTATE_BYTES];
     size_t size = sizeof area;
+    /* What was interrupted behind a site may have been patched since. */
+    uint64_t rip = space_moved(task->group->space, task->exit.rip);
+    if (rip != task->exit.rip) {
+        task->exit.rip = rip;
+        tracee_set_registers(task->turn.tid, &task->exit);
+    }
     struct user_regs_struct registers = task->exit;
     registers.orig_rax = (uint64_t)-1;
     note_mask(task);
@@ -323,7 +331,7 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
     struct buffer *events = &recorder->events;
     wire_unsigned(events, SYS_rt_sigreturn);
     wire_signed(events, (int64_t)registers.rax);
-    wire_unsigned(events, task->entry.rip);
+    wire_unsigned(events, task->site);
     wire_array(events, 0);
     wire_array(events, 4);
     /* Stored as inputs at addresses 0 and 1: the registers and extended state that the call brought back. */
@@ -345,7 +353,9 @@ enum request leave_call(struct recorder *recorder, struct task *task)
         for (unsigned i = 0; i < SIGNALS; i++)
             if (task->group->disposition[i] == DISPOSITION_HANDLER) task->group->disposition[i] = DISPOSITION_DEFAULT;
         task->clear_child_tid = task->robust_list = 0;
-        task->group->memory = ++recorder->last_memory;
+        release_space(task->group->space);
+        task->group->space = new_space(NULL);
+        if (!task->group->space) return REQUEST_FAILED;
         task->group->undumpable = false;
         check_streams(task);
         recorder->subject = task;
@@ -375,7 +385,7 @@ enum request leave_call(struct recorder *recorder, struct task *task)
         put_sigreturn(recorder, task);
         return REQUEST_NONE;
     }
-    follow_call(task, result);
+    follow_call(recorder, task, result);
     if (result == -ERESTART_RESTARTBLOCK_ && task->entry.orig_rax != SYS_restart_syscall) {
         task->restart_row = task->row;
         memcpy(task->restart_arguments, task->arguments, sizeof task->arguments);
@@ -383,6 +393,7 @@ enum request leave_call(struct recorder *recorder, struct task *task)
     enum request request = needs_policy(recorder, task, result);
     if (task->entry.orig_rax == SYS_clone3 && result > 0) add_clone_outputs(recorder, task);
     if (request == REQUEST_NONE) {
+        if (!is_restart(result)) patch_site(recorder, task);
         put_call(recorder, task, result);
     } else {
         recorder->subject = task;

@@ -35,7 +35,7 @@ static int stop_task(struct task *task)
     return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
 }
 
-void let_go(struct task *task)
+void let_go(const struct recorder *recorder, struct task *task)
 {
     static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
     int signal = stop_task(task);
@@ -43,6 +43,15 @@ void let_go(struct task *task)
     struct user_regs_struct registers;
     /* Behind this stop a task makes no more calls, and its end is for its parent to see. */
     bool dead = task->status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, &registers) != 0;
+    if (!dead && task->redirected) {
+        /* At the agent's instruction, before or in the call: back to its own. */
+        registers.rip = task->return_to - (task->in_call ? 0 : SYSCALL_INSTRUCTION_BYTES);
+        tracee_set_registers(task->turn.tid, &registers);
+    }
+    if (!dead && task->group->space->agent) {
+        space_dispatch(task->turn.tid, &recorder->agent, false);
+        silence(task);
+    }
     if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
         /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
         struct user_regs_struct cancelled = registers;
@@ -71,7 +80,7 @@ static void leave(struct recorder *recorder, struct task *task, const char *reas
         recorder_begin_event(recorder, EVENT_LEAVE, task->turn.tid, 1);
         wire_text(&recorder->events, reason);
     }
-    let_go(task);
+    let_go(recorder, task);
 }
 
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)

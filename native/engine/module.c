@@ -14,6 +14,7 @@
 #include "checksum.h"
 #include "events.h"
 #include "recorder.h"
+#include "offer.h"
 #include "replayer.h"
 #include "transfer.h"
 #include "../stub/gate.h"
@@ -138,16 +139,25 @@ static PyObject *module_xgetbv(PyObject *self, PyObject *args)
 typedef struct {
     PyObject_HEAD
     struct recorder state;
+    PyObject *agent; /* the bytes of the image */
 } Recorder;
 
 static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"checksum_every", "wait", "follow_forks", NULL};
+    static char *names[] = {"checksum_every", "wait", "follow_forks", "agent", NULL};
     unsigned long long every;
     int wait, follow_forks;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "Kpp", names, &every, &wait, &follow_forks)) return -1;
+    PyObject *agent;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "KppS", names, &every, &wait, &follow_forks, &agent)) return -1;
     struct recorder *state = &((Recorder *)self)->state;
     recorder_initialise(state);
+    if (PyBytes_GET_SIZE(agent)) {
+        if (!agent_image_read(&state->agent, (const uint8_t *)PyBytes_AS_STRING(agent), (size_t)PyBytes_GET_SIZE(agent))) {
+            os_error(ENOEXEC);
+            return -1;
+        }
+        Py_XSETREF(((Recorder *)self)->agent, Py_NewRef(agent));
+    }
     state->checksum_every = state->next_checksum = every;
     state->wait = wait;
     state->follow_forks = follow_forks;
@@ -158,6 +168,7 @@ static void Recorder_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     recorder_free(&((Recorder *)self)->state);
+    Py_XDECREF(((Recorder *)self)->agent);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -300,6 +311,31 @@ static PyObject *Recorder_patch(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Recorder_install(PyObject *self, PyObject *args)
+{
+    int tid;
+    unsigned long long near;
+    if (!PyArg_ParseTuple(args, "iK", &tid, &near)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    struct task *task = recorder_find(state, tid);
+    if (!task) return os_error(ESRCH);
+    return PyBool_FromLong(recorder_install(state, task, near));
+}
+
+static PyObject *Recorder_code(PyObject *self, PyObject *args)
+{
+    int tid;
+    unsigned long long start, end;
+    Py_buffer sites;
+    if (!PyArg_ParseTuple(args, "iKKy*", &tid, &start, &end, &sites)) return NULL;
+    struct task *task = recorder_find(&((Recorder *)self)->state, tid);
+    bool added = task && space_add_code(task->group->space, start, end, sites.buf, (size_t)sites.len / sizeof(struct site));
+    PyBuffer_Release(&sites);
+    if (!task) return os_error(ESRCH);
+    if (!added) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyObject *Recorder_leave(PyObject *self, PyObject *args)
 {
     int tid;
@@ -349,6 +385,8 @@ static PyMethodDef Recorder_methods[] = {
     {"complete", Recorder_complete, METH_VARARGS, "complete(pairs, outputs): add outputs to the pending call."},
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
+    {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},
+    {"code", Recorder_code, METH_VARARGS, "code(task, start, end, sites): system call sites in a mapping."},
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
     {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},
@@ -376,6 +414,7 @@ static PyType_Spec Recorder_spec = {"pyrr_debugger._engine.Recorder", sizeof(Rec
 typedef struct {
     PyObject_HEAD
     struct replayer state;
+    PyObject *agent; /* the bytes of the image */
 } Replayer;
 
 static int Replayer_init(PyObject *self, PyObject *args, PyObject *keywords)
@@ -383,7 +422,13 @@ static int Replayer_init(PyObject *self, PyObject *args, PyObject *keywords)
     struct replayer *state = &((Replayer *)self)->state;
     memset(state, 0, sizeof *state);
     state->streams[0] = -1;
-    if (!PyArg_ParseTuple(args, "iii", &state->shared, &state->streams[1], &state->streams[2]) || (keywords && PyDict_GET_SIZE(keywords))) return -1;
+    PyObject *agent;
+    if (!PyArg_ParseTuple(args, "iiiS", &state->shared, &state->streams[1], &state->streams[2], &agent) || (keywords && PyDict_GET_SIZE(keywords))) return -1;
+    if (!agent_image_read(&state->agent, (const uint8_t *)PyBytes_AS_STRING(agent), (size_t)PyBytes_GET_SIZE(agent))) {
+        os_error(ENOEXEC);
+        return -1;
+    }
+    Py_XSETREF(((Replayer *)self)->agent, Py_NewRef(agent));
     return 0;
 }
 
@@ -391,6 +436,7 @@ static void Replayer_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     replayer_free(&((Replayer *)self)->state);
+    Py_XDECREF(((Replayer *)self)->agent);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -429,6 +475,16 @@ static PyObject *Replayer_inject(PyObject *self, PyObject *args)
     if (!actor) return NULL;
     uint64_t arguments[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
     return PyLong_FromLongLong(replayer_inject(actor, number, arguments));
+}
+
+static PyObject *Replayer_install(PyObject *self, PyObject *args)
+{
+    int task;
+    if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
+    struct actor *actor = actor_of(self, task);
+    if (!actor) return NULL;
+    if (!install_agent(actor, &((Replayer *)self)->state.agent)) return os_error(ENOMEM);
+    Py_RETURN_NONE;
 }
 
 static PyObject *Replayer_load(PyObject *self, PyObject *args)
@@ -537,6 +593,7 @@ static PyMethodDef Replayer_methods[] = {
     {"start", Replayer_start, METH_VARARGS, "start(task, stub) -> pid: an empty process for a recorded task."},
     {"spawn", Replayer_spawn, METH_VARARGS, "spawn(parent, task, flags) -> pid: clone for a recorded task."},
     {"inject", Replayer_inject, METH_VARARGS, "inject(task, number, *arguments) -> result: a call through the gate."},
+    {"install", Replayer_install, METH_VARARGS, "install(task): put the agent into a restored program."},
     {"load", Replayer_load, METH_VARARGS, "load(first, count, data): the next chunk of events."},
     {"run", Replayer_run, METH_VARARGS, "run(until) -> (outcome, reason)."},
     {"event", Replayer_event, METH_NOARGS, "event() -> bytes: the next event, encoded."},
@@ -591,6 +648,9 @@ static int module_execute(PyObject *module)
                                     EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
+    PyObject *agent = Py_BuildValue("(KK)", (unsigned long long)AGENT_TEXT, (unsigned long long)AGENT_END);
+    if (!agent || PyModule_AddObjectRef(module, "AGENT", agent)) return -1;
+    Py_DECREF(agent);
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);
     if (!gate || PyModule_AddObjectRef(module, "GATE_PAGE", gate)) return -1;
     Py_DECREF(gate);

@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "events.h"
+#include "event.h"
 #include "instruction.h"
 
 enum {
@@ -22,6 +22,7 @@ enum {
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
     YIELDS = 4,
     DOUBLINGS = 10,
+    RING_BYTES = 256 << 10,
     HELD_NANOSECONDS = 1000 * 1000 * 1000,
 };
 
@@ -47,6 +48,7 @@ void recorder_initialise(struct recorder *recorder)
     recorder->last_flush = recorder->start;
     recorder->scheduler.slice = SLICE_NANOSECONDS;
     recorder->wait = recorder->follow_forks = true;
+    recorder->ring_bytes = RING_BYTES;
     note_affinity(recorder);
     for (int i = 1; i < 3; i++) {
         struct stat status;
@@ -61,6 +63,7 @@ struct task *recorder_find(const struct recorder *recorder, pid_t tid) { return 
 
 void recorder_free(struct recorder *recorder)
 {
+    tick_slices(recorder, false);
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
@@ -73,10 +76,7 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
     struct timespec now;
     read_clock(&now);
     uint64_t time = nanoseconds(&recorder->start, &now) / 1000;
-    wire_array(&recorder->events, 3 + items);
-    wire_unsigned(&recorder->events, kind);
-    wire_unsigned(&recorder->events, (uint64_t)task);
-    wire_unsigned(&recorder->events, time - recorder->last_time);
+    wire_head(&recorder->events, kind, task, time - recorder->last_time, items);
     recorder->last_time = time;
     recorder->event_count++;
 }
@@ -117,8 +117,11 @@ int recorder_spawn(struct recorder *recorder, const char *path, char *const argv
     }
     struct task *task = error ? NULL : add_task(recorder, pid);
     struct group *group = task ? new_group(pid, NULL) : NULL;
-    if (group) task->descriptors = new_descriptors(NULL);
-    if (!error && (!group || !task->descriptors)) error = ENOMEM;
+    if (group) {
+        task->descriptors = new_descriptors(NULL);
+        group->space = new_space(NULL);
+    }
+    if (!error && (!group || !task->descriptors || !group->space)) error = ENOMEM;
     if (!error) {
         join_group(task, group);
         task->descriptors->stream[1] = 1;
@@ -164,12 +167,12 @@ static enum request checksum_due(struct recorder *recorder, struct task *task)
 static enum request arrive(struct recorder *recorder, struct task *task)
 {
     if (tracee_get_registers(task->turn.tid, &task->entry)) return REQUEST_FAILED;
-    if (is_compatibility_call(task)) {
+    if (!task->redirected && is_compatibility_call(task)) {
         recorder->subject = task;
         task->in_call = true;
         return REQUEST_COMPATIBILITY;
     }
-    if (!enter_call(recorder, task)) return REQUEST_FAILED;
+    if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -183,6 +186,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         return REQUEST_NONE;
     }
     int event = status >> 16;
+    if (task->group && runs_free(task)) drain(recorder, task);
     if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
         return task->in_call ? leave_call(recorder, task) : arrive(recorder, task);
     }
@@ -198,10 +202,13 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         finish_interrupted(recorder, task);
         return begin_exit(recorder, task, (int)message);
     }
-    case PTRACE_EVENT_STOP:
+    case PTRACE_EVENT_STOP: {
+        enum request request = adopt_interrupted(recorder, task);
+        if (request != REQUEST_NONE) return request;
         if (group_stopped(status)) put_stopped(recorder, task, WSTOPSIG(status));
         else if (task->stopped) put_continued(recorder, task);
         return REQUEST_NONE;
+    }
     default: return REQUEST_NONE;
     }
 }
@@ -274,7 +281,14 @@ static enum request await(struct recorder *recorder, struct task *task)
 {
     for (unsigned round = 0; is_running(recorder, task); round++) {
         if (!may_block(task) || !others_wait(recorder, task)) {
-            if (!collect(recorder, 0)) return errno == EINTR ? REQUEST_INTERRUPTED : REQUEST_FAILED;
+            if (runs_free(task)) tick_slices(recorder, others_live(recorder));
+            if (collect(recorder, 0)) continue;
+            if (errno != EINTR) return REQUEST_FAILED;
+            if (!runs_free(task)) return REQUEST_INTERRUPTED;
+            drain(recorder, task);
+            if (!recorder->ticked) return REQUEST_INTERRUPTED;
+            recorder->ticked = 0;
+            if (others_wait(recorder, task)) end_slice(task);
             continue;
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
@@ -294,8 +308,11 @@ static enum request advance(struct recorder *recorder, struct task *task)
     int signal = task->resume_signal;
     task->resume_signal = 0;
     task->turn.state = TASK_RUNNING;
-    task->cancels = !task->in_call && choose_held(task);
-    if (ptrace(task->cancels ? PTRACE_SYSEMU : PTRACE_SYSCALL, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
+    bool free = runs_free(task);
+    task->cancels = !free && !task->in_call && choose_held(task);
+    if (task->group->space->agent && !task->in_call && !task->redirected) tell(recorder, task);
+    int request = free ? PTRACE_CONT : task->cancels ? PTRACE_SYSEMU : PTRACE_SYSCALL;
+    if (ptrace(request, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;
     return await(recorder, task);
 }
 

@@ -13,6 +13,7 @@
 
 #include "events.h"
 #include "scheduler.h"
+#include "space.h"
 #include "syscall_table.h"
 #include "tracee.h"
 #include "wire.h"
@@ -46,9 +47,9 @@ struct group {
     pid_t pid;
     unsigned tasks;
     bool undumpable; /* as the program believes */
-    uint64_t memory; /* names its address space, which CLONE_VM shares among processes */
+    struct space *space; /* which CLONE_VM shares among processes */
     uint8_t disposition[SIGNALS];
-    bool once[SIGNALS]; /* SA_RESETHAND */
+    bool once[SIGNALS], restarts[SIGNALS]; /* SA_RESETHAND, SA_RESTART */
     struct kernel_sigaction on_segv, on_ill;
     struct patch patches[MAX_PATCHES];
     size_t patch_count;
@@ -63,6 +64,9 @@ struct task {
     bool stopped; /* by a signal, behind its last event */
     bool fatal_fault, fatal_behind; /* about to die: at its own fault or a call, or right behind its last event */
     int resume_signal;
+    bool redirected; /* to the agent's instruction, from where it is to return to */
+    uint64_t return_to;
+    uint64_t site; /* of its call, as the program has it */
     struct user_regs_struct entry, exit;
     uint64_t arguments[6];
     const struct syscall_row *row;
@@ -120,7 +124,6 @@ struct recorder {
     int root_status;
     pid_t ended[ENDED]; /* the last processes that ended, in a ring */
     unsigned ended_count;
-    uint64_t last_memory; /* the last name given to an address space */
     bool deferred, exiting;
     bool root_ended;
     bool wait;          /* for all tasks; else the end of the root is the end of the recording */
@@ -128,6 +131,11 @@ struct recorder {
     struct file_identity *watched; /* files that are mapped and might be written */
     size_t watched_count;
     uint64_t checksum_every, next_checksum; /* events; 0: never */
+    struct agent_image agent; /* empty: none is used */
+    uint32_t ring_bytes;
+    timer_t slices; /* ticks while several tasks live */
+    bool ticking;
+    volatile sig_atomic_t ticked;
     struct buffer events; /* since the last flush */
     uint64_t event_count, flushed_count;
     struct buffer extra; /* outputs added by policy to a deferred event */
@@ -152,6 +160,8 @@ void recorder_leave(struct recorder *recorder, struct group *group, const char *
 void recorder_detach(struct recorder *recorder, const char *reason);
 /* Whether this is one of the recorded processes, or was until lately. */
 bool recorder_knows(const struct recorder *recorder, pid_t pid);
+/* Puts the agent into a program that has just been executed. False where the kernel does not let us. */
+bool recorder_install(struct recorder *recorder, struct task *task, uint64_t near);
 /* Policy is asked when a call changes this file. False: no memory. */
 bool recorder_watch(struct recorder *recorder, dev_t device, ino_t inode);
 struct task *recorder_find(const struct recorder *recorder, pid_t tid);

@@ -22,6 +22,7 @@ unsigned stream_of(const struct task *task, int64_t result);
 void watch_memory_file(struct recorder *recorder, const struct task *task, int64_t result);
 
 /* call.c: the entry and the exit of a system call, and its event */
+void begin_call(struct task *task);
 bool choose_held(struct task *task);
 bool enter_call(struct recorder *recorder, struct task *task);
 bool is_compatibility_call(const struct task *task);
@@ -29,6 +30,21 @@ enum request leave_call(struct recorder *recorder, struct task *task);
 void note_mark(struct task *task);
 void put_call(struct recorder *recorder, struct task *task, int64_t result);
 struct clone_args read_clone_request(const struct task *task);
+
+/* buffered.c: the agent */
+enum request adopt_interrupted(struct recorder *recorder, struct task *task);
+void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers);
+void drain(struct recorder *recorder, struct task *task);
+void end_slice(struct task *task);
+void patch_site(struct recorder *recorder, struct task *task);
+bool recover_copy(const struct recorder *recorder, const struct task *task);
+bool runs_free(const struct task *task);
+bool settle_entry(struct task *task);
+void silence(struct task *task);
+enum request stop_by_dispatch(struct recorder *recorder, struct task *task);
+bool tell(struct recorder *recorder, struct task *task);
+void tick_slices(struct recorder *recorder, bool tick);
+void turn_off(struct recorder *recorder, struct task *task);
 
 /* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
 void put_continued(struct recorder *recorder, struct task *task);
@@ -53,7 +69,7 @@ void take_over_leader(struct recorder *recorder, pid_t tid);
 void vanish_task(struct recorder *recorder, struct task *task, int status);
 
 /* detach.c: letting tasks go on unrecorded */
-void let_go(struct task *task);
+void let_go(const struct recorder *recorder, struct task *task);
 
 /* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
 static inline void read_clock(struct timespec *now) { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, now); }

@@ -20,8 +20,9 @@
 #include <unistd.h>
 
 #include "../stub/gate.h"
-#include "events.h"
+#include "event.h"
 #include "instruction.h"
+#include "offer.h"
 #include "transfer.h"
 
 #define PTRACE_OPTIONS \
@@ -30,7 +31,7 @@
 /* Since Linux 6.13; not in older headers. */
 enum { MADV_GUARD_INSTALL_ = 102, MADV_GUARD_REMOVE_ = 103 };
 
-enum { NUMBERS_IN_HEAD = 3, BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
+enum { BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
 static void reap(pid_t tid)
 {
@@ -205,7 +206,9 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
     if (!brk) return -ENOMEM;
     *brk = *actor->brk;
     pid_t group = kept & CLONE_THREAD ? actor->real_group : real;
-    return add_actor(replayer, task, real, group, brk) ? real : -ENOMEM;
+    struct actor *child = add_actor(replayer, task, real, group, brk);
+    if (child) child->agent = actor->agent;
+    return child ? real : -ENOMEM;
 }
 
 __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replayer *replayer, const char *format, ...)
@@ -226,78 +229,29 @@ static bool is_from_outside(pid_t tid, int status)
 }
 
 /* Lets the task run to its next stop. */
-static void run_on(struct actor *actor)
+static void run_on(const struct replayer *replayer, struct actor *actor)
 {
     int status = 0;
     actor->restarted = false;
     actor->signal = 0;
     actor->stop = STOP_DEAD;
     do {
-        if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
-    } while (WIFSTOPPED(status) && is_from_outside(actor->real, status));
-    if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
+        do {
+            if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
+        } while (WIFSTOPPED(status) && is_from_outside(actor->real, status));
+        if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
+    } while (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent));
     actor->stop = WSTOPSIG(status) == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
 }
 
 /* Events. */
 
-struct head {
-    size_t items;
-    unsigned kind;
-    pid_t task;
-};
-
-static struct head read_head(struct cursor *cursor)
-{
-    struct head head = {0};
-    head.items = read_array(cursor);
-    if (head.items < NUMBERS_IN_HEAD) cursor->bad = true;
-    head.kind = (unsigned)read_unsigned(cursor);
-    head.task = (pid_t)read_unsigned(cursor);
-    read_unsigned(cursor);
-    return head;
-}
-
 static enum outcome damaged(struct replayer *replayer)
 {
     replayer->cursor.bad = true;
     errno = EBADMSG;
     return OUTCOME_FAILED;
-}
-
-struct call {
-    uint64_t number, site, arguments[6];
-    int64_t result;
-    size_t argument_count;
-    struct cursor inputs, outputs;
-    unsigned stream;
-    const uint8_t *sent; /* what went to the stream, where it never was in the task's memory */
-    size_t sent_size;
-};
-
-static struct cursor here(struct cursor *cursor)
-{
-    struct cursor start = *cursor;
-    read_skip(cursor);
-    start.end = cursor->at;
-    return start;
-}
-
-static struct call read_call(struct cursor *cursor, size_t items)
-{
-    struct call call = {0};
-    call.number = read_unsigned(cursor);
-    call.result = read_signed(cursor);
-    call.site = read_unsigned(cursor);
-    call.argument_count = read_array(cursor);
-    if (call.argument_count > 6) cursor->bad = true;
-    for (size_t i = 0; !cursor->bad && i < call.argument_count; i++) call.arguments[i] = read_unsigned(cursor);
-    call.inputs = here(cursor);
-    call.outputs = here(cursor);
-    if (items > NUMBERS_IN_HEAD + 6) call.stream = (unsigned)read_unsigned(cursor);
-    if (items > NUMBERS_IN_HEAD + 7) call.sent = read_binary(cursor, &call.sent_size);
-    return call;
 }
 
 static enum outcome check_inputs(struct replayer *replayer, const struct actor *actor, const struct call *call)
@@ -327,7 +281,8 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     bool restart = actor->restarted && call->number == SYS_restart_syscall;
     if (!restart && registers->orig_rax != call->number)
         return diverge(replayer, "the replay makes system call %lld instead", (long long)registers->orig_rax);
-    if (registers->rip != call->site) return diverge(replayer, "the replay makes the call at %#llx instead", (unsigned long long)registers->rip);
+    if (registers->rip != call->site && stub_site(actor, registers->rip) != call->site)
+        return diverge(replayer, "the replay makes the call at %#llx instead", (unsigned long long)registers->rip);
     for (size_t i = 0; !restart && i < call->argument_count; i++)
         if (arguments[i] != call->arguments[i])
             return diverge(replayer, "argument %zu is %#llx in the replay", i + 1, (unsigned long long)arguments[i]);
@@ -335,8 +290,7 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     return actor->arrival == replayer->position ? check_inputs(replayer, actor, call) : OUTCOME_POSITION;
 }
 
-/* NULL cursor contents end the loop: an output that is not plain bytes belongs to policy. */
-static bool outputs_are_plain(const struct call *call)
+bool call_is_plain(const struct call *call)
 {
     struct cursor cursor = call->outputs;
     size_t count = read_array(&cursor);
@@ -524,7 +478,7 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     if (call.number == SYS_rt_sigreturn) return return_from_signal(replayer, actor, &call);
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;
-    if (!outputs_are_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
+    if (!call_is_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
     const struct syscall_row *row = row_of(call.number, call.arguments);
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
     /* mprotect and madvise that meet a hole fail with what lies before it done. */
@@ -533,6 +487,10 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
     /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
     if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
+    if (actor->agent) {
+        follow_patch(actor, call.outputs);
+        actor->registers.rcx = call.site;
+    }
     if (call.stream) show_output(replayer, actor, &call);
     if (!replayer_answer(actor, call.result)) return damaged(replayer);
     return OUTCOME_POSITION;
@@ -593,6 +551,12 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
     return false;
 }
 
+bool waits_behind(struct cursor cursor, pid_t task)
+{
+    struct head head = read_head(&cursor);
+    return head.task == task && finds_behind(cursor, &head);
+}
+
 void replayer_advance(struct replayer *replayer, struct actor *due)
 {
     read_skip(&replayer->cursor);
@@ -613,7 +577,14 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
         if (replayer->due) {
             struct actor *due = replayer->due;
             if (!known) return OUTCOME_CHUNK;
-            if (!(due->task == head.task && finds_behind(cursor, &head))) run_on(due);
+            if (!(due->task == head.task && finds_behind(cursor, &head))) {
+                size_t offered = due->agent ? offer(replayer, due, until) : 0;
+                run_on(replayer, due);
+                if (offered && due->stop != STOP_DEAD && !take_back(replayer, due, offered)) return damaged(replayer);
+                due->arrival = replayer->position;
+                replayer->due = NULL;
+                if (offered) continue;
+            }
             due->arrival = replayer->position;
             replayer->due = NULL;
         }

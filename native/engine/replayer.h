@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "event.h"
+#include "space.h"
 #include "tracee.h"
 #include "wire.h"
 
@@ -28,6 +30,7 @@ struct actor {
     bool restarted; /* its last result asked for a restart: it is still in that call */
     struct user_regs_struct registers; /* at the stop */
     uint64_t *brk;                     /* of its address space */
+    bool agent;                        /* is in it */
     struct actor *next;
 };
 
@@ -52,6 +55,8 @@ struct replayer {
     struct cursor cursor;
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;
+    struct agent_image agent;
+    uint64_t batch; /* how many events are offered at once */
     int shared; /* the file in which all shared memory lies; every stub holds it */
     int streams[3]; /* where stdout and stderr of the program go; -1: nowhere */
     struct range *files; /* where recorded file mappings lie: madvise and mremap there are Python's */
@@ -71,6 +76,10 @@ int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arg
 enum outcome replayer_run(struct replayer *replayer, uint64_t until);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
+/* Whether the next event, if it is the task's, found it right behind its last one. */
+bool waits_behind(struct cursor cursor, pid_t task);
+/* An output that is not plain bytes belongs to policy. */
+bool call_is_plain(const struct call *call);
 /* As recorded: gives the actor's pending call its result, which policy has carried out. */
 bool replayer_answer(struct actor *actor, int64_t result);
 

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "recording.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -9,6 +10,9 @@
 
 #include "events.h"
 #include "instruction.h"
+
+/* Since Linux 5.11; not in older headers. */
+enum { SYS_USER_DISPATCH_ = 2 };
 
 enum { FRAME_LIMIT = 65536 };
 
@@ -129,6 +133,42 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     task->frameless = 0;
 }
 
+static void hold(struct task *task, const siginfo_t *info)
+{
+    if (!task->held_count) read_clock(&task->held_since);
+    if (task->held_count < MAX_HELD) task->held[task->held_count++] = *info;
+}
+
+/* A handler sees its program in the program's own code: what was moved from a site is done, or not begun. */
+static bool leave_stub(struct task *task, const siginfo_t *info)
+{
+    struct user_regs_struct registers;
+    const struct space *space = task->group->space;
+    if (tracee_get_registers(task->turn.tid, &registers) || !space_in_stub(space, registers.rip)) return true;
+    int64_t result = (int64_t)registers.rax;
+    if ((int64_t)registers.orig_rax >= 0 && is_restart(result)) {
+        /* As the kernel would decide (handle_signal, arch/x86/kernel/signal.c). */
+        bool again = result == -ERESTARTNOINTR_ || (result == -ERESTARTSYS_ && task->group->restarts[info->si_signo]);
+        registers.rax = again ? registers.orig_rax : (uint64_t)-EINTR;
+        if (again) registers.rip -= SYSCALL_INSTRUCTION_BYTES;
+    }
+    registers.orig_rax = (uint64_t)-1;
+    registers.rip = space_unmoved(space, registers.rip);
+    if (tracee_set_registers(task->turn.tid, &registers)) return false;
+    while (space_in_stub(space, registers.rip)) {
+        int status;
+        if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &status)) return false;
+        bool stepped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0;
+        if (!stepped || tracee_get_registers(task->turn.tid, &registers)) {
+            task->turn.state = TASK_PENDING;
+            task->status = status;
+            return false;
+        }
+    }
+    siginfo_t again = *info;
+    return ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &again) == 0;
+}
+
 /* `settled`: the task has not run since its last event, or stands at its next one. */
 static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place, bool settled)
 {
@@ -140,6 +180,10 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         bool fatal = !ignored && !is_harmless_by_default(signal) && !stops_by_default(signal);
         task->fatal_behind = fatal && settled && place == PLACE_BEHIND_EVENT;
         task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && fatal);
+        return;
+    }
+    if (!leave_stub(task, info)) {
+        hold(task, info);
         return;
     }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
@@ -183,6 +227,8 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     siginfo_t info;
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
+    if (signal == SIGSYS && info.si_code == SYS_USER_DISPATCH_ && task->group->space->agent) return stop_by_dispatch(recorder, task);
+    if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task)) return REQUEST_NONE;
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
         deliver(recorder, task, &info, task->frameless_place, true);
         return REQUEST_NONE;
@@ -205,14 +251,14 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         deliver(recorder, task, &info, PLACE_FAULT, true);
         return REQUEST_NONE;
     }
-    if (tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    if (adopt_interrupted(recorder, task) != REQUEST_NONE || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_FAILED;
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
     bool boundary = is_behind_event(task, &registers);
     bool no_handler = disposition != DISPOSITION_HANDLER;
     if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
-        if (!task->held_count) read_clock(&task->held_since);
-        task->held[task->held_count++] = info;
+        hold(task, &info);
+        call_attention(recorder, task, &registers);
     }
     return REQUEST_NONE;
 }

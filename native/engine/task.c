@@ -20,6 +20,7 @@ void remove_task(struct recorder *recorder, struct task *task)
     scheduler_remove(&recorder->scheduler, &task->turn);
     if (task->group && --task->group->tasks == 0) {
         recorder->ended[recorder->ended_count++ % ENDED] = task->group->pid;
+        release_space(task->group->space);
         free(task->group);
     }
     release_descriptors(task->descriptors);
@@ -95,7 +96,7 @@ void note_end(struct recorder *recorder, pid_t tid, int status)
 /* A child that is not recorded from its beginning; what its parent sees of it is recorded with the parent. */
 static void leave_child(struct recorder *recorder, struct task *child)
 {
-    if (WIFSTOPPED(child->status)) let_go(child);
+    if (WIFSTOPPED(child->status)) let_go(recorder, child);
     remove_task(recorder, child);
 }
 
@@ -125,7 +126,11 @@ enum request spawned(struct recorder *recorder, struct task *parent, int event)
     }
     struct group *group = flags & CLONE_THREAD ? parent->group : new_group(tid, parent->group);
     if (!group) return REQUEST_FAILED;
-    if (!(flags & CLONE_VM)) group->memory = ++recorder->last_memory;
+    if (group != parent->group) {
+        group->space = flags & CLONE_VM ? parent->group->space : new_space(parent->group->space);
+        if (flags & CLONE_VM) group->space->users++;
+        if (!group->space) return REQUEST_FAILED;
+    }
     join_group(child, group);
     child->descriptors = flags & CLONE_FILES ? parent->descriptors : new_descriptors(parent->descriptors);
     if (!child->descriptors) return REQUEST_FAILED;
@@ -140,6 +145,7 @@ enum request spawned(struct recorder *recorder, struct task *parent, int event)
         recorder->left = tid;
         return REQUEST_LEFT;
     }
+    if (group->space->dispatch && !space_dispatch(tid, &recorder->agent, true)) return REQUEST_FAILED;
     recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);
     wire_unsigned(&recorder->events, (uint64_t)parent->turn.tid);
     wire_unsigned(&recorder->events, flags);
@@ -168,7 +174,7 @@ void start_task(struct recorder *recorder, struct task *task)
 static const struct task *peer_of(const struct recorder *recorder, const struct task *task)
 {
     for (const struct task *other = first_task(recorder); other; other = next_task(other))
-        if (other != task && other->group && other->group->memory == task->group->memory) return other;
+        if (other != task && other->group && other->group->space == task->group->space) return other;
     return NULL;
 }
 

@@ -2,7 +2,6 @@
 #define PYRR_SYSCALL_ROWS
 #include "transfer.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -22,25 +21,10 @@ static uint64_t command_of(const struct syscall_row *row, const uint64_t argumen
     return number;
 }
 
-void ranges_free(struct ranges *ranges)
-{
-    free(ranges->item);
-    memset(ranges, 0, sizeof *ranges);
-}
-
 static void add(struct ranges *ranges, uint64_t address, uint64_t size)
 {
     if (!address || !size || ranges->failed) return;
-    if (ranges->count == ranges->capacity) {
-        size_t capacity = ranges->capacity ? 2 * ranges->capacity : 8;
-        struct iovec *item = realloc(ranges->item, capacity * sizeof *item);
-        if (!item) {
-            ranges->failed = true;
-            return;
-        }
-        ranges->item = item;
-        ranges->capacity = capacity;
-    }
+    if (ranges->count == ranges->capacity && !ranges_grow(ranges)) return;
     ranges->item[ranges->count++] = (struct iovec){(void *)(uintptr_t)address, size};
     ranges->total += size;
 }

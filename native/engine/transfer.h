@@ -20,6 +20,8 @@ struct ranges {
     bool failed;
 };
 
+/* On the heap in the engine, in its scratch memory in the agent. False: no room. */
+bool ranges_grow(struct ranges *ranges);
 void ranges_free(struct ranges *ranges);
 
 /* The row of a call: that of its command where the call is multiplexed. NULL for an unknown number. */

@@ -1,41 +1,11 @@
 #include "wire.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-uint8_t *buffer_extend(struct buffer *buffer, size_t size)
-{
-    if (buffer->failed) return NULL;
-    if (size > SIZE_MAX / 4) {
-        buffer->failed = true;
-        return NULL;
-    }
-    if (size > buffer->capacity - buffer->size) {
-        size_t capacity = buffer->capacity ? buffer->capacity : 4096;
-        while (capacity - buffer->size < size) capacity *= 2;
-        uint8_t *data = realloc(buffer->data, capacity);
-        if (!data) {
-            buffer->failed = true;
-            return NULL;
-        }
-        buffer->data = data;
-        buffer->capacity = capacity;
-    }
-    uint8_t *place = buffer->data + buffer->size;
-    buffer->size += size;
-    return place;
-}
 
 void buffer_append(struct buffer *buffer, const void *data, size_t size)
 {
     uint8_t *place = size ? buffer_extend(buffer, size) : NULL;
     if (place) memcpy(place, data, size);
-}
-
-void buffer_free(struct buffer *buffer)
-{
-    free(buffer->data);
-    memset(buffer, 0, sizeof *buffer);
 }
 
 static void put_big_endian(struct buffer *buffer, uint8_t head, uint64_t value, size_t bytes)

@@ -40,9 +40,16 @@ def _following(_: click.Context, __: click.Parameter, value: str) -> str:
     help="Which children are recorded: all; those that execute NAME, and forks of what is recorded; or none.",
 )  # fmt: skip
 @click.option("-w", "--wait", is_flag=True, help="Record until the last process has ended, not only the first.")
+@click.option("--no-agent", is_flag=True, help="Stop at every system call: slower, the reference for the agent.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
-    output: str | None, quiet: bool, checksum_every: int, follow: str, wait: bool, command: tuple[str, ...]
+    output: str | None,
+    quiet: bool,
+    checksum_every: int,
+    follow: str,
+    wait: bool,
+    no_agent: bool,
+    command: tuple[str, ...],
 ) -> None:
     """Record COMMAND and its children until COMMAND has ended. What goes on after that goes on unrecorded.
 
@@ -54,4 +61,4 @@ def command(
     pyrr record -o /tmp/flaky -- pytest -x tests/test_flaky.py
     pyrr record --follow exec python make test
     """
-    record(Request(command, output, quiet, checksum_every, follow, wait))
+    record(Request(command, output, quiet, checksum_every, follow, wait, not no_agent))

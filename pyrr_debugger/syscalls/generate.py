@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 
 from . import TABLE
+from .buffering import Buffering, buffering
 from .spec import Effect, Kind, Replay, Row, Transfer, When
 
 NARROW = frozenset({"int", "uint", "socklen", "fd", "dirfd", "pid", "uid", "gid", "mode", "signal", "msec", "clockid"})
@@ -51,10 +52,20 @@ struct syscall_row {
     uint32_t command_count;
     uint8_t selector_high; /* the argument that gives the upper half of a command's number; 0xff: none */
     uint8_t narrow;        /* bit n: of argument n the kernel looks at the lower 32 bits only */
+    uint8_t buffering;     /* when the agent makes the call itself */
 };
 
-/* The tables themselves, for the one file that looks rows up. */
+/* The tables themselves, for the one file that looks rows up. The agent, which every program carries, has neither names
+ * nor the commands of calls that it never makes. */
 #ifdef PYRR_SYSCALL_ROWS
+#ifdef PYRR_AGENT
+#define NAME(name) ""
+#define TRACER_ONLY(value) 0
+#else
+#define NAME(name) name
+#define TRACER_ONLY(value) value
+#endif
+#define UNUSED __attribute__((unused))
 
 """
 
@@ -67,6 +78,7 @@ def render() -> str:
         _enum("when", "WHEN", When),
         _enum("replay_class", "REPLAY", Replay),
         _enum("effect", "EFFECT", Effect),
+        _enum("buffering", "BUFFERING", Buffering),
         _STRUCTURES,
     ]
     kept = {row.number: _distinct_commands(row) for row in TABLE.values()}
@@ -83,16 +95,16 @@ def render() -> str:
     names = {transfers: f"transfers_{index}" for index, transfers in enumerate(lists)}
     for transfers, name in names.items():
         body = ", ".join(_transfer(transfer) for transfer in transfers)
-        parts.append(f"static const struct transfer {name}[] = {{{body}}};\n")
+        parts.append(f"UNUSED static const struct transfer {name}[] = {{{body}}};\n")
     parts.append("\n")
     for row in TABLE.values():
         if kept[row.number]:
-            parts.append(f"static const struct syscall_row {row.name}_commands[] = {{\n")
-            parts += [f"    {{{_row(command, names, ())}}},\n" for command in kept[row.number]]
+            parts.append(f"UNUSED static const struct syscall_row {row.name}_commands[] = {{\n")
+            parts += [f"    {{{_row(command, row, names, ())}}},\n" for command in kept[row.number]]
             parts.append("};\n\n")
     parts.append("/* By number; where there is no call the name is NULL. */\n")
     parts.append("static const struct syscall_row syscall_rows[] = {\n")
-    parts += [f"    [{row.number}] = {{{_row(row, names, kept[row.number])}}},\n" for row in TABLE.values()]
+    parts += [f"    [{row.number}] = {{{_row(row, row, names, kept[row.number])}}},\n" for row in TABLE.values()]
     parts.append("};\n\n")
     parts.append("#define SYSCALL_ROW_COUNT (sizeof syscall_rows / sizeof syscall_rows[0])\n\n#endif\n#endif\n")
     return "".join(parts)
@@ -105,11 +117,12 @@ def _enum(name: str, prefix: str, members: Iterable[Enum]) -> str:
 
 def _distinct_commands(row: Row) -> tuple[Row, ...]:
     by_number = {command.number: command for command in reversed(row.commands)}
-    return tuple(by_number[number] for number in sorted(by_number) if _meaning(by_number[number]) != _meaning(row))
+    own = _meaning(row, row)
+    return tuple(by_number[number] for number in sorted(by_number) if _meaning(by_number[number], row) != own)
 
 
-def _meaning(row: Row) -> tuple[object, ...]:
-    return row.ins, row.outs, row.replay, row.effect, row.effect_arg, row.blocks
+def _meaning(row: Row, call: Row) -> tuple[object, ...]:
+    return row.ins, row.outs, row.replay, row.effect, row.effect_arg, row.blocks, buffering(row, call.name)
 
 
 def _key(transfer: Transfer) -> tuple[int, ...]:
@@ -121,11 +134,15 @@ def _transfer(transfer: Transfer) -> str:
     return f"{{{transfer.arg}, {kind}, {transfer.count}, {when}, {transfer.unit}}}"
 
 
-def _row(row: Row, names: dict[tuple[Transfer, ...], str], commands: tuple[Row, ...]) -> str:
+def _row(row: Row, call: Row, names: dict[tuple[Transfer, ...], str], commands: tuple[Row, ...]) -> str:
     selects = row.selector is not None
+    buffered = any(buffering(described, call.name) is not Buffering.NEVER for described in (row, *commands))
+    table, count = (f"{row.name}_commands", str(len(commands))) if commands else ("0", "0")
+    if not buffered:
+        table, count = f"TRACER_ONLY({table})", f"TRACER_ONLY({count})"
     narrow = sum(1 << position for position, (kind, _) in enumerate(row.args) if kind in NARROW)
     fields = [
-        f'.name = "{row.name}"',
+        f'.name = NAME("{row.name}")',
         f".number = {row.number:#x}",
         f".argument_count = {len(row.args)}",
         f".replay = REPLAY_{row.replay.name}",
@@ -138,10 +155,11 @@ def _row(row: Row, names: dict[tuple[Transfer, ...], str], commands: tuple[Row, 
         f".selector_mask = {row.selector_mask if selects else 0:#x}",
         f".in = {names.get(row.ins, '0')}",
         f".out = {names.get(row.outs, '0')}",
-        f".commands = {row.name + '_commands' if commands else '0'}",
-        f".command_count = {len(commands)}",
+        f".commands = {table}",
+        f".command_count = {count}",
         f".selector_high = {row.selector_high if row.selector_high is not None else 0xFF:#x}",
         f".narrow = {narrow:#x}",
+        f".buffering = BUFFERING_{buffering(row, call.name).name}",
     ]
     return ", ".join(fields)
 

@@ -1,0 +1,322 @@
+/* The hook: what the agent does with a system call. Freestanding; it keeps everything in its state (agent.h). */
+#include "agent.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+
+#include "../engine/event.h"
+#include "../engine/tracee.h"
+#include "../engine/transfer.h"
+#include "layout.h"
+
+_Static_assert(offsetof(struct agent_state, target) == STATE_TARGET, "layout.h");
+_Static_assert(offsetof(struct agent_state, rsp) == STATE_RSP, "layout.h");
+_Static_assert(offsetof(struct agent_state, terms.attention) == STATE_ATTENTION, "layout.h");
+_Static_assert(offsetof(struct agent_state, stack) + AGENT_STACK_BYTES == STATE_STACK_TOP, "layout.h");
+_Static_assert(AGENT_MAGIC == 0x31746e6567617279, "entry.S");
+
+/* What a pipe or socket that is ready for writing takes without waiting (PIPE_BUF). */
+enum { WRITTEN_AT_ONCE = 4096 };
+
+extern struct agent_state agent_state;
+int64_t agent_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+void agent_flush(void);
+void agent_report(void);
+size_t agent_copy(void *to, const void *from, size_t size);
+void agent_hook(struct agent_frame *frame);
+
+/* The engine's way to a tracee's memory, for the files that both are made of. */
+size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size)
+{
+    (void)pid;
+    if (address >= ADDRESS_LIMIT) return 0;
+    if (size > ADDRESS_LIMIT - address) size = ADDRESS_LIMIT - address;
+    return size - agent_copy(to, (const void *)address, size);
+}
+
+uint8_t *buffer_extend(struct buffer *buffer, size_t size)
+{
+    if (buffer->failed || size > buffer->capacity - buffer->size) {
+        buffer->failed = true;
+        return NULL;
+    }
+    uint8_t *place = buffer->data + buffer->size;
+    buffer->size += size;
+    return place;
+}
+
+bool ranges_grow(struct ranges *ranges)
+{
+    if (ranges->capacity) {
+        ranges->failed = true;
+        return false;
+    }
+    ranges->item = agent_state.ranges;
+    ranges->capacity = AGENT_RANGES;
+    return true;
+}
+
+void ranges_free(struct ranges *ranges) { (void)ranges; }
+
+static int64_t call3(uint64_t number, uint64_t a, uint64_t b, uint64_t c) { return agent_call(number, a, b, c, 0, 0, 0); }
+
+static bool is_ready(uint64_t descriptor, short events)
+{
+    struct pollfd poll = {(int)descriptor, events, 0};
+    return call3(SYS_poll, (uintptr_t)&poll, 1, 0) > 0;
+}
+
+static bool stat_file(uint64_t descriptor, struct stat *status)
+{
+    return call3(SYS_fstat, descriptor, (uintptr_t)status, 0) == 0;
+}
+
+static bool is_regular(uint64_t descriptor)
+{
+    struct stat status;
+    return stat_file(descriptor, &status) && S_ISREG(status.st_mode);
+}
+
+static bool reads_without_waiting(uint64_t number, const uint64_t arguments[6])
+{
+    if (number == SYS_recvfrom && arguments[3] & MSG_DONTWAIT) return true;
+    if (number == SYS_recvmsg && arguments[2] & MSG_DONTWAIT) return true;
+    return is_ready(arguments[0], POLLIN);
+}
+
+static bool writes_without_waiting(uint64_t number, const uint64_t arguments[6])
+{
+    bool sized = number == SYS_write || number == SYS_sendto;
+    if (sized && arguments[2] <= WRITTEN_AT_ONCE) return is_ready(arguments[0], POLLOUT);
+    return is_regular(arguments[0]);
+}
+
+static bool is_same(const struct agent_file *file, const struct stat *status)
+{
+    return file->inode == status->st_ino && file->device == status->st_dev;
+}
+
+/* Whether the call changes a file of which the recorder must know. */
+static bool is_watched(const struct syscall_row *row, const uint64_t arguments[6])
+{
+    const struct agent_terms *terms = &agent_state.terms;
+    struct stat status;
+    if (row->effect != EFFECT_WRITE && row->effect != EFFECT_TRUNCATE) return false;
+    if (terms->watched_count > AGENT_WATCHED) return true;
+    if (!terms->watched_count || !stat_file(arguments[row->effect_arg], &status)) return false;
+    for (uint32_t i = 0; i < terms->watched_count; i++)
+        if (is_same(&terms->watched[i], &status)) return true;
+    return false;
+}
+
+static bool may_call(const struct syscall_row *row, uint64_t number, const uint64_t arguments[6])
+{
+    bool alone = agent_state.terms.alone;
+    if (is_watched(row, arguments)) return false;
+    switch (row->buffering) {
+    case BUFFERING_ALWAYS: return true;
+    case BUFFERING_READ: return alone || reads_without_waiting(number, arguments);
+    case BUFFERING_WRITE: return alone || writes_without_waiting(number, arguments);
+    case BUFFERING_WAIT: return alone || number == SYS_epoll_wait || arguments[2] == 0;
+    case BUFFERING_ALONE: return alone;
+    default: return false;
+    }
+}
+
+static int64_t make_call(const struct syscall_row *row, const struct agent_frame *frame)
+{
+    if (row->buffering != BUFFERING_WAIT || agent_state.terms.alone || frame->rax != SYS_epoll_wait)
+        return agent_call(frame->rax, frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9);
+    int64_t result = agent_call(frame->rax, frame->rdi, frame->rsi, frame->rdx, 0, 0, 0);
+    return result || (int)frame->r10 == 0 ? result : CALLED_OFF;
+}
+
+/* Writing to the program's own memory file changes memory: its descriptor is the recorder's to find. */
+static bool opens_memory(const struct syscall_row *row, const struct buffer *inputs)
+{
+    static const char name[] = "mem";
+    if (row->effect != EFFECT_OPEN || inputs->size < sizeof name) return false;
+    return memcmp(inputs->data + inputs->size - sizeof name, name, sizeof name) == 0;
+}
+
+/* A name like /dev/stdout opens the same file once more. */
+static uint8_t opened_stream(uint64_t number, const uint64_t arguments[6], int64_t result)
+{
+    uint64_t flags = number == SYS_openat ? arguments[2] : number == SYS_open ? arguments[1] : O_RDONLY;
+    struct stat status;
+    if (number != SYS_creat && (flags & O_ACCMODE) == O_RDONLY) return 0;
+    if (!stat_file((uint64_t)result, &status)) return 0;
+    for (uint8_t i = 1; i < 3; i++)
+        if (agent_state.terms.stream[i].device && is_same(&agent_state.terms.stream[i], &status)) return i;
+    return 0;
+}
+
+static void set_stream(uint64_t descriptor, uint8_t stream)
+{
+    if (descriptor >= AGENT_STREAMS || agent_state.terms.streams[descriptor] == stream) return;
+    agent_state.terms.streams[descriptor] = stream;
+    agent_state.account.streams_changed = 1;
+}
+
+static uint8_t stream_of(uint64_t descriptor) { return descriptor < AGENT_STREAMS ? agent_state.terms.streams[descriptor] : 0; }
+
+static void follow_mask(const uint64_t arguments[6])
+{
+    uint64_t set, *mask = &agent_state.account.mask;
+    enum { SIG_BLOCK_, SIG_UNBLOCK_, SIG_SETMASK_ };
+    if (!arguments[1] || tracee_read(0, arguments[1], &set, sizeof set) != sizeof set) return;
+    if (arguments[0] == SIG_BLOCK_) *mask |= set;
+    if (arguments[0] == SIG_UNBLOCK_) *mask &= ~set;
+    if (arguments[0] == SIG_SETMASK_) *mask = set;
+}
+
+/* The recorder's own follow_streams, without what stops in it. */
+static void follow(const struct syscall_row *row, uint64_t number, const uint64_t arguments[6], int64_t result)
+{
+    if (row->effect == EFFECT_CLOSE) set_stream(arguments[0], 0);
+    if (result < 0) return;
+    switch (row->effect) {
+    case EFFECT_OPEN: set_stream((uint64_t)result, opened_stream(number, arguments, result)); break;
+    case EFFECT_DUP: set_stream((uint64_t)result, stream_of(arguments[0])); break;
+    case EFFECT_DUP_TO: set_stream(arguments[1], stream_of(arguments[0])); break;
+    default: break;
+    }
+    if (number == SYS_rt_sigprocmask) follow_mask(arguments);
+}
+
+/* Microseconds since the last event. Only a call that may have slept is worth asking for. */
+static uint64_t elapsed(const struct syscall_row *row)
+{
+    struct timespec now;
+    if (row->buffering != BUFFERING_ALONE && row->buffering != BUFFERING_WAIT) return 0;
+    if (call3(SYS_clock_gettime, CLOCK_MONOTONIC, (uintptr_t)&now, 0)) return 0;
+    uint64_t time = ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - agent_state.terms.start) / 1000;
+    return time - agent_state.account.last_time;
+}
+
+static bool put_outputs(struct buffer *events, const struct ranges *ranges)
+{
+    wire_array(events, 2 * ranges->count);
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct iovec *range = &ranges->item[i];
+        wire_unsigned(events, (uintptr_t)range->iov_base);
+        uint8_t *place = wire_binary_reserve(events, range->iov_len);
+        if (!place || agent_copy(place, range->iov_base, range->iov_len)) return false;
+    }
+    return !ranges->failed && !events->failed;
+}
+
+/* Appends the event to the ring; false: it does not fit, or not all that was written can be read. */
+static bool put_call(const struct syscall_row *row, const struct call_start *start, uint64_t delta)
+{
+    volatile struct agent_account *account = &agent_state.account;
+    struct buffer events = {(uint8_t *)AGENT_RING + account->size, 0, agent_state.terms.ring_bytes - account->size, false};
+    struct ranges ranges = {0};
+    uint8_t stream = row->effect == EFFECT_WRITE && start->result > 0 ? stream_of(start->arguments[row->effect_arg]) : 0;
+    wire_head(&events, EVENT_SYSCALL, agent_state.terms.task, delta, stream ? 7 : 6);
+    wire_call_start(&events, start);
+    transfer_outputs(0, row, start->arguments, start->result, &ranges);
+    if (!put_outputs(&events, &ranges)) return false;
+    if (stream) wire_unsigned(&events, stream);
+    if (events.failed) return false;
+    account->last_time += delta;
+    account->count++;
+    account->size += events.size; /* last: the tracer may look at any time */
+    return true;
+}
+
+static bool record(struct agent_frame *frame, uint64_t site)
+{
+    if (agent_state.terms.attention || agent_state.account.count >= agent_state.terms.budget) return false;
+    uint64_t number = frame->rax;
+    uint64_t arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
+    const struct syscall_row *row = row_of(number, arguments);
+    if (!row || row->buffering == BUFFERING_NEVER) return false;
+    narrow_arguments(row, arguments);
+    if (!may_call(row, number, arguments)) return false;
+    struct buffer inputs = {agent_state.scratch, 0, sizeof agent_state.scratch, false};
+    size_t pairs = row->in_count ? transfer_inputs(0, row, arguments, &inputs) : 0;
+    if (inputs.failed || opens_memory(row, &inputs)) return false;
+    agent_state.inputs_size = inputs.size;
+    agent_state.input_pairs = pairs;
+    int64_t result = make_call(row, frame);
+    if (result == CALLED_OFF) return false;
+    follow(row, number, arguments, result);
+    frame->rax = (uint64_t)result;
+    const struct call_start start = {number, site, result, arguments, row->argument_count, &inputs, pairs};
+    uint64_t delta = elapsed(row);
+    if (put_call(row, &start, delta)) return true;
+    if (agent_state.account.size) {
+        agent_flush();
+        if (put_call(row, &start, delta)) return true;
+    }
+    frame->rax = number;
+    agent_state.account.result = result;
+    agent_report();
+    frame->rax = (uint64_t)result;
+    return true;
+}
+
+static bool is_equal(uint64_t address, const uint8_t *recorded, size_t size)
+{
+    if (size > sizeof agent_state.scratch || tracee_read(0, address, agent_state.scratch, size) != size) return false;
+    return memcmp(agent_state.scratch, recorded, size) == 0;
+}
+
+static bool has_inputs(struct cursor cursor)
+{
+    size_t count = read_array(&cursor), size;
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        uint64_t address = read_unsigned(&cursor);
+        const uint8_t *recorded = read_binary(&cursor, &size);
+        if (cursor.bad || !is_equal(address, recorded, size)) return false;
+    }
+    return !cursor.bad;
+}
+
+static bool feed_outputs(struct cursor cursor)
+{
+    size_t count = read_array(&cursor), size;
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        uint64_t address = read_unsigned(&cursor);
+        const uint8_t *data = read_binary(&cursor, &size);
+        if (cursor.bad || address >= ADDRESS_LIMIT || agent_copy((void *)address, data, size)) return false;
+    }
+    return !cursor.bad;
+}
+
+/* Takes the next offered event if it is this call, else leaves it all to the tracer, which says what is wrong. */
+static bool replay(struct agent_frame *frame, uint64_t site)
+{
+    struct agent_account *account = &agent_state.account;
+    if (account->consumed >= account->size) return false;
+    const uint8_t *ring = (const uint8_t *)AGENT_RING;
+    struct cursor cursor = {ring + account->consumed, ring + account->size, false};
+    struct head head = read_head(&cursor);
+    struct call call = read_call(&cursor, head.items);
+    uint64_t arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
+    if (cursor.bad || head.kind != EVENT_SYSCALL || call.number != frame->rax || call.site != site) return false;
+    narrow_arguments(row_of(call.number, arguments), arguments);
+    for (size_t i = 0; i < call.argument_count; i++)
+        if (arguments[i] != call.arguments[i]) return false;
+    if (!has_inputs(call.inputs) || !feed_outputs(call.outputs)) return false;
+    frame->rax = (uint64_t)call.result;
+    account->consumed = (uint64_t)(cursor.at - ring);
+    account->consumed_count++;
+    return true;
+}
+
+void agent_hook(struct agent_frame *frame)
+{
+    uint64_t after = frame->after, site = *(const uint64_t *)(after - STUB_SITE);
+    bool done = agent_state.terms.mode == AGENT_REPLAYS ? replay(frame, site) : record(frame, site);
+    agent_state.target = done ? after : after - SYSCALL_INSTRUCTION_BYTES;
+    /* The instruction leaves its own end in rcx. */
+    if (done) frame->after = site;
+}

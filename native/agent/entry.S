@@ -1,0 +1,104 @@
+/* The way from a stub into the agent and back, and the agent's own system call instructions.
+   Offsets into struct agent_state (agent.h, which asserts them). */
+#include "layout.h"
+
+    .section .text.entry, "ax"
+    .globl agent_entry
+agent_entry:
+    jmp hook
+    .balign 8
+places:
+    .quad 0x31746e6567617279
+    .long checks - agent_entry, calls - agent_entry, traced - agent_entry, flush - agent_entry
+    .long report - agent_entry, copy - agent_entry, copied - agent_entry, agent_image_end - agent_entry
+
+/* rcx: the stub's `after`; r11 is free. */
+hook:
+    mov %rsp, agent_state + STATE_RSP(%rip)
+    lea agent_state + STATE_STACK_TOP - 8(%rip), %rsp
+    pushf
+    cld
+    push %rcx
+    push %rax
+    push %rdi
+    push %rsi
+    push %rdx
+    push %r10
+    push %r8
+    push %r9
+    push %rbx
+    push %rbp
+    push %r12
+    push %r13
+    push %r14
+    push %r15
+    mov %rsp, %rdi
+    mov agent_state + STATE_RSP(%rip), %rax
+    mov %rax, 120(%rsp)
+    call agent_hook
+    pop %r15
+    pop %r14
+    pop %r13
+    pop %r12
+    pop %rbp
+    pop %rbx
+    pop %r9
+    pop %r8
+    pop %r10
+    pop %rdx
+    pop %rsi
+    pop %rdi
+    pop %rax
+    pop %rcx
+    mov (%rsp), %r11
+    popf
+    mov agent_state + STATE_RSP(%rip), %rsp
+    jmp *agent_state + STATE_TARGET(%rip)
+
+/* int64_t agent_call(number, a, b, c, d, e, f): CALLED_OFF where the tracer wants the task to stop instead. */
+    .globl agent_call
+agent_call:
+    mov %rdi, %rax
+    mov %rsi, %rdi
+    mov %rdx, %rsi
+    mov %rcx, %rdx
+    mov %r8, %r10
+    mov %r9, %r8
+    mov 8(%rsp), %r9
+checks:
+    cmpl $0, agent_state + STATE_ATTENTION(%rip)
+    jne 1f
+calls:
+    syscall
+    ret
+/* Never runs into this one: the tracer sets tasks onto it and away from behind it. */
+traced:
+    syscall
+    ud2
+1:  mov $CALLED_OFF, %rax
+    ret
+
+/* void agent_flush(void), void agent_report(void). Outside of the range that may make calls; getpid, should nobody trace. */
+    .globl agent_flush
+agent_flush:
+    mov $39, %eax
+flush:
+    syscall
+    ret
+    .globl agent_report
+agent_report:
+    mov $39, %eax
+report:
+    syscall
+    ret
+
+/* size_t agent_copy(to, from, size): what was not copied, because a pointer is bad. */
+    .globl agent_copy
+agent_copy:
+    mov %rdx, %rcx
+copy:
+    rep movsb
+copied:
+    mov %rcx, %rax
+    ret
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,11 @@
+/* Offsets for entry.S; agent.c asserts them. */
+#ifndef PYRR_AGENT_LAYOUT_H
+#define PYRR_AGENT_LAYOUT_H
+
+#define STATE_TARGET 0
+#define STATE_RSP 8
+#define STATE_ATTENTION 104
+#define STATE_STACK_TOP 0x11000
+#define CALLED_OFF -0x10000
+
+#endif

@@ -1,0 +1,255 @@
+/* The recorder's side of the agent: what it has recorded, what it is told, and the calls that it leaves to the tracer. */
+#define _GNU_SOURCE
+#include "recording.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "event.h"
+
+static uint64_t behind(uint32_t offset) { return AGENT_TEXT + offset + SYSCALL_INSTRUCTION_BYTES; }
+
+bool recorder_install(struct recorder *recorder, struct task *task, uint64_t near)
+{
+    if (task->group->disposition[SIGSYS] != DISPOSITION_DEFAULT) return false;
+    return recorder->agent.data && space_install(task->group->space, task->turn.tid, &recorder->agent, near) == 0;
+}
+
+bool runs_free(const struct task *task)
+{
+    return task->group->space->dispatch && !task->in_call && !task->redirected;
+}
+
+/* Takes over the events in the ring of a task that has stopped, or been preempted by us: what is whole has been counted. */
+void drain(struct recorder *recorder, struct task *task)
+{
+    struct space *space = task->group ? task->group->space : NULL;
+    struct agent_account account;
+    if (!space || !space->agent || tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account) != sizeof account) return;
+    uint64_t drained = space->account.size;
+    if (account.size > AGENT_RING_LIMIT || account.size < drained) return;
+    if (account.streams_changed)
+        tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.streams), task->descriptors->stream, STREAM_DESCRIPTORS);
+    task->mask = account.mask;
+    if (account.size > drained) {
+        uint8_t *data = buffer_extend(&recorder->events, account.size - drained);
+        if (!data || tracee_read(task->turn.tid, AGENT_RING + drained, data, account.size - drained) != account.size - drained) return;
+        recorder->event_count += account.count - space->account.count;
+        recorder->last_time = account.last_time;
+        task->at_boundary = false;
+    }
+    space->account = account;
+}
+
+/* What the agent must know before a task runs in its memory. */
+bool tell(struct recorder *recorder, struct task *task)
+{
+    struct space *space = task->group->space;
+    struct {
+        struct agent_account account;
+        struct agent_terms terms;
+    } told = {{.mask = task->mask, .last_time = recorder->last_time}, {.mode = AGENT_RECORDS}};
+    _Static_assert(offsetof(struct agent_state, account) + sizeof told == offsetof(struct agent_state, terms) + sizeof told.terms, "neighbours");
+    struct agent_terms *terms = &told.terms;
+    terms->task = task->turn.tid;
+    terms->alone = first_task(recorder) == task && !next_task(task);
+    terms->ring_bytes = recorder->ring_bytes;
+    terms->start = (uint64_t)recorder->start.tv_sec * 1000000000u + (uint64_t)recorder->start.tv_nsec;
+    terms->watched_count = (uint32_t)recorder->watched_count;
+    for (size_t i = 0; i < recorder->watched_count && i < AGENT_WATCHED; i++)
+        terms->watched[i] = (struct agent_file){recorder->watched[i].device, recorder->watched[i].inode};
+    for (unsigned i = 1; i < 3; i++)
+        terms->stream[i] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
+    memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);
+    terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
+    terms->attention = task->held_count || !space->dispatch;
+    space->account = told.account;
+    return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &told, sizeof told);
+}
+
+/* Before tasks go on without us: what they call then stops nowhere. */
+void silence(struct task *task)
+{
+    struct space *space = task->group ? task->group->space : NULL;
+    uint32_t attention = 1;
+    if (!space || !space->agent) return;
+    tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.attention), &attention, sizeof attention);
+}
+
+/* A signal is held: the agent must not go to sleep now, nor buffer on. */
+void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers)
+{
+    const struct agent_places *places = &recorder->agent.places;
+    uint32_t attention = 1;
+    if (!runs_free(task)) return;
+    tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.attention), &attention, sizeof attention);
+    if (registers->rip < AGENT_TEXT + places->checks || registers->rip > AGENT_TEXT + places->calls) return;
+    registers->rip = AGENT_TEXT + places->checks;
+    tracee_set_registers(task->turn.tid, registers);
+}
+
+/* What the call had read before it was made. */
+static bool read_inputs(struct task *task)
+{
+    struct {
+        uint64_t size, pairs;
+    } inputs;
+    uint64_t place = AGENT_STATE + offsetof(struct agent_state, inputs_size);
+    task->inputs.size = task->input_pairs = 0;
+    if (tracee_read(task->turn.tid, place, &inputs, sizeof inputs) != sizeof inputs) return false;
+    if (inputs.size > sizeof ((struct agent_state *)0)->scratch) return false;
+    uint8_t *to = buffer_extend(&task->inputs, inputs.size);
+    task->input_pairs = inputs.pairs;
+    return !inputs.size || (to && tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, scratch), to, inputs.size) == inputs.size);
+}
+
+/* Makes a call of the agent's one that was traced: it was interrupted, or its event is too large for the ring. The task then
+   stands behind it in its own code. */
+static enum request adopt(struct recorder *recorder, struct task *task, const struct user_regs_struct *registers, int64_t result)
+{
+    struct agent_frame frame;
+    if (tracee_read(task->turn.tid, AGENT_STATE + AGENT_FRAME_OFFSET, &frame, sizeof frame) != sizeof frame) return REQUEST_FAILED;
+    task->site = space_site(task->group->space, frame.after);
+    struct user_regs_struct own = *registers;
+    own.r15 = frame.r15, own.r14 = frame.r14, own.r13 = frame.r13, own.r12 = frame.r12, own.rbp = frame.rbp, own.rbx = frame.rbx;
+    own.r9 = frame.r9, own.r8 = frame.r8, own.r10 = frame.r10, own.rdx = frame.rdx, own.rsi = frame.rsi, own.rdi = frame.rdi;
+    own.rip = frame.after, own.rcx = task->site, own.rsp = frame.rsp, own.r11 = own.eflags = frame.flags;
+    own.orig_rax = frame.rax;
+    own.rax = (uint64_t)-ENOSYS;
+    task->entry = own;
+    begin_call(task);
+    if (!read_inputs(task)) return REQUEST_FAILED;
+    own.rax = (uint64_t)result;
+    if (tracee_set_registers(task->turn.tid, &own)) return REQUEST_FAILED;
+    return leave_call(recorder, task);
+}
+
+/* A task that a signal or we have found in the kernel, in a call of the agent's. */
+enum request adopt_interrupted(struct recorder *recorder, struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    if (registers.rip != behind(recorder->agent.places.calls) || (int64_t)registers.orig_rax < 0) return REQUEST_NONE;
+    return adopt(recorder, task, &registers, (int64_t)registers.rax);
+}
+
+/* Others wait: the agent stops at its next call, or is interrupted in the one that it sleeps in. */
+void end_slice(struct task *task)
+{
+    char state = tracee_state(task->turn.tid);
+    silence(task);
+    if (state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+}
+
+static void note_tick(int signal, siginfo_t *info, void *context)
+{
+    (void)signal, (void)context;
+    if (info->si_code == SI_TIMER) ((struct recorder *)info->si_value.sival_ptr)->ticked = 1;
+}
+
+/* The agent makes calls without a stop, and a slice ends at a stop: while several tasks live, waiting for one is interrupted
+   once a slice. */
+void tick_slices(struct recorder *recorder, bool tick)
+{
+    if (recorder->ticking == tick) return;
+    recorder->ticking = tick;
+    if (!tick) {
+        timer_delete(recorder->slices);
+        return;
+    }
+    struct sigaction action = {.sa_sigaction = note_tick, .sa_flags = SA_SIGINFO};
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG, .sigev_value.sival_ptr = recorder};
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    struct timespec slice = {.tv_nsec = (long)recorder->scheduler.slice};
+    struct itimerspec every = {slice, slice};
+    recorder->ticking = sigaction(SIGURG, &action, NULL) == 0 && timer_create(CLOCK_MONOTONIC, &event, &recorder->slices) == 0;
+    if (recorder->ticking) timer_settime(recorder->slices, 0, &every, NULL);
+}
+
+/* The program has its own use for SIGSYS: its tasks stop at every call from now on. */
+void turn_off(struct recorder *recorder, struct task *task)
+{
+    if (!task->group->space->dispatch) return;
+    task->group->space->dispatch = false;
+    space_dispatch(task->turn.tid, &recorder->agent, false);
+}
+
+/* A call that is not the agent's: let it run at the agent's instruction, where it stops at entry and exit. */
+static enum request redirect(struct recorder *recorder, struct task *task, struct user_regs_struct *registers)
+{
+    task->entry = *registers;
+    if (is_compatibility_call(task)) {
+        recorder->subject = task;
+        task->in_call = true;
+        return REQUEST_COMPATIBILITY;
+    }
+    if (!task->group->space->dispatch) space_dispatch(task->turn.tid, &recorder->agent, false);
+    task->return_to = registers->rip;
+    registers->rip = AGENT_TEXT + recorder->agent.places.traced;
+    registers->orig_rax = (uint64_t)-1;
+    task->redirected = true;
+    if (task->mask & UINT64_C(1) << (SIGSYS - 1)) ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
+    return tracee_set_registers(task->turn.tid, registers) ? REQUEST_FAILED : REQUEST_NONE;
+}
+
+enum request stop_by_dispatch(struct recorder *recorder, struct task *task)
+{
+    struct user_regs_struct registers;
+    if (tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    if (registers.rip == behind(recorder->agent.places.flush)) return REQUEST_NONE;
+    if (registers.rip == behind(recorder->agent.places.report)) return adopt(recorder, task, &registers, task->group->space->account.result);
+    return redirect(recorder, task, &registers);
+}
+
+/* At the entry of a call: where it is as the program sees it, and where it returns to. */
+bool settle_entry(struct task *task)
+{
+    struct space *space = task->group->space;
+    if (!task->redirected) {
+        task->site = space_site(space, task->entry.rip);
+        return true;
+    }
+    task->redirected = false;
+    task->site = space_site(space, task->return_to);
+    task->entry.rip = task->return_to;
+    task->entry.rcx = task->site;
+    return tracee_set_registers(task->turn.tid, &task->entry) == 0;
+}
+
+/* A fault on a pointer of the program's, in the agent's hands. */
+bool recover_copy(const struct recorder *recorder, const struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return false;
+    if (registers.rip != AGENT_TEXT + recorder->agent.places.copy) return false;
+    registers.rip = AGENT_TEXT + recorder->agent.places.copied;
+    if (task->mask & (UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1)))
+        ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
+    return tracee_set_registers(task->turn.tid, &registers) == 0;
+}
+
+static bool has_peer_at(const struct recorder *recorder, const struct task *task)
+{
+    for (const struct task *other = first_task(recorder); other; other = next_task(other)) {
+        if (other == task || !other->group || other->group->space != task->group->space) continue;
+        bool known = other->started && (other->in_call || other->turn.state == TASK_READY);
+        if (!known || (other->in_call ? other->site : other->exit.rip) == task->site) return true;
+    }
+    return false;
+}
+
+/* Patches the site of the call that a task has just come back from, so that its next one is the agent's. */
+void patch_site(struct recorder *recorder, struct task *task)
+{
+    struct space *space = task->group->space;
+    bool buffered = task->row && task->row->buffering != BUFFERING_NEVER && task->call == CALL_PLAIN;
+    if (!space->agent || !buffered || task->exit.rip != task->site || has_peer_at(recorder, task)) return;
+    size_t pairs = space_patch(space, task->turn.tid, task->site, &recorder->extra);
+    if (!pairs) return;
+    recorder->extra_pairs += pairs;
+    task->exit.rip = space_moved(space, task->site);
+    tracee_set_registers(task->turn.tid, &task->exit);
+}

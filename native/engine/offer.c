@@ -1,0 +1,107 @@
+/* The replayer's side of the agent: events that a task may take from its ring without a stop. */
+#include "offer.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "event.h"
+#include "transfer.h"
+
+enum { FEWEST = 16, MOST = 4096, OFFERED_BYTES = AGENT_RING_LIMIT };
+
+bool install_agent(struct actor *actor, const struct agent_image *image)
+{
+    const uint64_t mapping[6] = {AGENT_TEXT, AGENT_END - AGENT_TEXT, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0};
+    const uint64_t protection[6] = {AGENT_TEXT, AGENT_TEXT_LIMIT, PROT_READ | PROT_EXEC};
+    const uint32_t mode = AGENT_REPLAYS;
+    if (!image->data || replayer_inject(actor, SYS_mmap, mapping) != (int64_t)AGENT_TEXT) return false;
+    if (!tracee_write(actor->real, AGENT_TEXT, image->data, image->places.size)) return false;
+    if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, terms.mode), &mode, sizeof mode)) return false;
+    actor->agent = replayer_inject(actor, SYS_mprotect, protection) == 0;
+    return actor->agent;
+}
+
+uint64_t stub_site(const struct actor *actor, uint64_t address)
+{
+    struct {
+        uint64_t site;
+        uint8_t code[SYSCALL_INSTRUCTION_BYTES];
+    } stub;
+    _Static_assert(offsetof(__typeof__(stub), code) + SYSCALL_INSTRUCTION_BYTES == STUB_SITE, "agent.h");
+    if (!actor->agent || tracee_read(actor->real, address - STUB_SITE, &stub, STUB_SITE) != STUB_SITE) return address;
+    return stub.code[0] == 0x0f && stub.code[1] == 0x05 ? stub.site : address;
+}
+
+void follow_patch(struct actor *actor, struct cursor outputs)
+{
+    uint64_t site = actor->registers.rip, instruction = site - SYSCALL_INSTRUCTION_BYTES;
+    size_t count = read_array(&outputs), size;
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        uint64_t address = read_unsigned(&outputs);
+        const uint8_t *data = read_binary(&outputs, &size);
+        int32_t distance;
+        if (outputs.bad || address > instruction || address + size <= site || size < JUMP_BYTES || data[0] != JUMP) continue;
+        memcpy(&distance, data + 1, sizeof distance);
+        actor->registers.rip = address + JUMP_BYTES + (uint64_t)(int64_t)distance + (instruction - address) + STUB_AFTER;
+    }
+}
+
+bool recover_replayed_copy(struct actor *actor, const struct agent_image *image)
+{
+    if (!actor->agent || actor->registers.rip != AGENT_TEXT + image->places.copy) return false;
+    actor->registers.rip = AGENT_TEXT + image->places.copied;
+    return tracee_set_registers(actor->real, &actor->registers) == 0;
+}
+
+/* Whether the agent can take this event: what it writes is plain, and nothing but the task learns of it. */
+static bool is_offerable(struct cursor *cursor, pid_t task)
+{
+    struct head head = read_head(cursor);
+    if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != task || head.items != ITEMS_OF_CALL) return false;
+    struct call call = read_call(cursor, head.items);
+    const struct syscall_row *row = row_of(call.number, call.arguments);
+    return !cursor->bad && row && row->buffering != BUFFERING_NEVER && !is_restart(call.result) && call_is_plain(&call);
+}
+
+size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
+{
+    const uint8_t *start = replayer->cursor.at, *end = start, *before = start;
+    uint64_t limit = until < replayer->chunk_end ? until : replayer->chunk_end;
+    uint64_t count = 0, most = replayer->batch ? replayer->batch : FEWEST;
+    struct agent_account account = {0};
+    while (count < most && replayer->position + count < limit) {
+        struct cursor cursor = {end, replayer->cursor.end, false};
+        if (!is_offerable(&cursor, actor->task) || (size_t)(cursor.at - start) > OFFERED_BYTES) break;
+        before = end;
+        end = cursor.at;
+        count++;
+    }
+    /* The task runs on behind the last of them: what comes next must allow that. */
+    struct cursor next = {end, replayer->cursor.end, false};
+    if (count && (replayer->position + count >= replayer->chunk_end || waits_behind(next, actor->task))) {
+        end = before;
+        count--;
+    }
+    if (!count) return 0;
+    account.size = (uint64_t)(end - start);
+    account.count = count;
+    if (!tracee_write(actor->real, AGENT_RING, start, account.size)) return 0;
+    if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account)) return 0;
+    return count;
+}
+
+bool take_back(struct replayer *replayer, const struct actor *actor, size_t offered)
+{
+    struct agent_account account;
+    uint64_t place = AGENT_STATE + offsetof(struct agent_state, account);
+    if (tracee_read(actor->real, place, &account, sizeof account) != sizeof account || account.consumed_count > offered) return false;
+    for (uint64_t i = 0; i < account.consumed_count; i++) read_skip(&replayer->cursor);
+    replayer->position += account.consumed_count;
+    bool all = account.consumed_count == offered;
+    uint64_t batch = replayer->batch ? replayer->batch : FEWEST;
+    replayer->batch = !all ? FEWEST : batch < MOST ? 2 * batch : MOST;
+    account = (struct agent_account){0};
+    return all || tracee_write(actor->real, place, &account, sizeof account);
+}

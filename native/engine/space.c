@@ -1,0 +1,277 @@
+#define _GNU_SOURCE
+#include "space.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "tracee.h"
+
+/* Since Linux 6.4; not in older headers. */
+#define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG_ 0x4210
+struct dispatch_configuration {
+    uint64_t mode, selector, offset, length;
+};
+
+static const uint8_t stub_start[] = {
+    0x48, 0x8d, 0x0d, 23, 0, 0, 0,      /* lea after(%rip), %rcx */
+    0x49, 0xbb, 0, 0, 0, 0, 0, 0, 0, 0, /* movabs $AGENT_TEXT, %r11 */
+    0x41, 0xff, 0xe3,                   /* jmp *%r11 */
+};
+
+enum { STUB_ENTRY = 9 };
+
+_Static_assert(STUB_AFTER == sizeof stub_start + STUB_SITE && STUB_SITE == 8 + SYSCALL_INSTRUCTION_BYTES, "agent.h describes it");
+
+bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t size)
+{
+    *image = (struct agent_image){data, size, {0}};
+    if (size < 8 + sizeof image->places || size > AGENT_TEXT_LIMIT) return false;
+    memcpy(&image->places, data + 8, sizeof image->places);
+    return image->places.magic == AGENT_MAGIC && image->places.size <= size;
+}
+
+static struct code *copy_code(const struct space *like)
+{
+    struct code *code = calloc(like->code_count, sizeof *code);
+    for (size_t i = 0; code && i < like->code_count; i++) {
+        code[i] = like->code[i];
+        code[i].sites = malloc(code[i].count * sizeof *code[i].sites);
+        if (code[i].sites) memcpy(code[i].sites, like->code[i].sites, code[i].count * sizeof *code[i].sites);
+        else code[i].count = 0;
+    }
+    return code;
+}
+
+struct space *new_space(const struct space *like)
+{
+    struct space *space = calloc(1, sizeof *space);
+    if (!space) return NULL;
+    if (like) {
+        *space = *like;
+        space->code = like->code_count ? copy_code(like) : NULL;
+        if (!space->code) space->code_count = 0;
+        for (unsigned i = 0; i < STUB_AREAS; i++) {
+            if (!like->areas[i]) continue;
+            space->areas[i] = malloc(sizeof *space->areas[i]);
+            if (space->areas[i]) *space->areas[i] = *like->areas[i];
+        }
+    }
+    space->users = 1;
+    return space;
+}
+
+void release_space(struct space *space)
+{
+    if (!space || --space->users) return;
+    for (size_t i = 0; i < space->code_count; i++) free(space->code[i].sites);
+    free(space->code);
+    for (unsigned i = 0; i < STUB_AREAS; i++) free(space->areas[i]);
+    free(space);
+}
+
+bool space_dispatch(pid_t tid, const struct agent_image *image, bool on)
+{
+    /* The addresses behind the two instructions whose calls pass, and what lies between. */
+    uint64_t first = AGENT_TEXT + image->places.calls + SYSCALL_INSTRUCTION_BYTES;
+    uint64_t last = AGENT_TEXT + image->places.traced + SYSCALL_INSTRUCTION_BYTES;
+    struct dispatch_configuration configuration = {on, 0, on ? first : 0, on ? last - first + 1 : 0};
+    return ptrace(PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG_, tid, sizeof configuration, &configuration) == 0;
+}
+
+static int64_t map(pid_t tid, uint64_t address, uint64_t size, uint64_t protection, bool *dead)
+{
+    uint64_t fixed = address ? MAP_FIXED_NOREPLACE : 0;
+    const uint64_t arguments[6] = {address, size, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | fixed, (uint64_t)-1, 0};
+    return tracee_inject(tid, SYS_mmap, arguments, dead);
+}
+
+static void add_area(struct space *space, pid_t tid, unsigned index, uint64_t address, bool *dead)
+{
+    int64_t start = map(tid, address, STUB_AREA_BYTES, PROT_READ | PROT_EXEC, dead);
+    if (*dead || (start < 0 && start > -4096)) return;
+    space->areas[index] = calloc(1, sizeof *space->areas[index]);
+    if (space->areas[index]) space->areas[index]->start = (uint64_t)start;
+}
+
+int space_install(struct space *space, pid_t tid, const struct agent_image *image, uint64_t near)
+{
+    bool dead = false;
+    int64_t result = map(tid, AGENT_TEXT, AGENT_END - AGENT_TEXT, PROT_READ | PROT_WRITE, &dead);
+    if (result != (int64_t)AGENT_TEXT) return result < 0 ? (int)result : -1;
+    const uint64_t protection[6] = {AGENT_TEXT, AGENT_TEXT_LIMIT, PROT_READ | PROT_EXEC};
+    if (!tracee_write(tid, AGENT_TEXT, image->data, image->places.size)) return -1;
+    result = tracee_inject(tid, SYS_mprotect, protection, &dead);
+    if (result || dead) return -1;
+    add_area(space, tid, 0, 0, &dead);
+    if (!dead && near) add_area(space, tid, 1, near, &dead);
+    if (dead || !space_dispatch(tid, image, true)) return -1;
+    space->agent = space->dispatch = true;
+    return 0;
+}
+
+static bool overlaps(uint64_t start, uint64_t end, uint64_t other_start, uint64_t other_end)
+{
+    return start < other_end && other_start < end;
+}
+
+static void forget_code(struct space *space, uint64_t start, uint64_t end)
+{
+    for (size_t i = space->code_count; i-- > 0;) {
+        if (!overlaps(space->code[i].start, space->code[i].end, start, end)) continue;
+        free(space->code[i].sites);
+        space->code[i] = space->code[--space->code_count];
+    }
+    /* Their stubs stay: a task may still be in one. */
+    for (unsigned i = 0; i < STUB_AREAS; i++)
+        for (size_t j = 0; space->areas[i] && j < space->areas[i]->count; j++) {
+            struct patched *patched = &space->areas[i]->patched[j];
+            if (overlaps(patched->start, patched->end, start, end)) patched->start = patched->end = 0;
+        }
+}
+
+bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count)
+{
+    forget_code(space, start, end);
+    if (!count) return true;
+    struct code *code = realloc(space->code, (space->code_count + 1) * sizeof *code);
+    if (!code) return false;
+    space->code = code;
+    struct site *copy = malloc(count * sizeof *copy);
+    if (!copy) return false;
+    memcpy(copy, sites, count * sizeof *copy);
+    code[space->code_count++] = (struct code){start, end, copy, count};
+    return true;
+}
+
+static const struct patched *stub_of(const struct space *space, uint64_t address)
+{
+    for (unsigned i = 0; i < STUB_AREAS; i++) {
+        const struct stub_area *area = space->areas[i];
+        if (!area || address < area->start || address >= area->start + area->count * STUB_BYTES) continue;
+        return &area->patched[(address - area->start) / STUB_BYTES];
+    }
+    return NULL;
+}
+
+bool space_in_stub(const struct space *space, uint64_t address) { return stub_of(space, address) != NULL; }
+
+uint64_t space_site(const struct space *space, uint64_t address)
+{
+    const struct patched *stub = stub_of(space, address);
+    return stub && stub->after == address ? stub->site : address;
+}
+
+const struct patched *space_patched(const struct space *space, uint64_t site)
+{
+    for (unsigned i = 0; i < STUB_AREAS; i++)
+        for (size_t j = 0; space->areas[i] && j < space->areas[i]->count; j++) {
+            const struct patched *patched = &space->areas[i]->patched[j];
+            if (patched->site == site && patched->end) return patched;
+        }
+    return NULL;
+}
+
+uint64_t space_moved(const struct space *space, uint64_t address)
+{
+    for (unsigned i = 0; i < STUB_AREAS; i++)
+        for (size_t j = 0; space->areas[i] && j < space->areas[i]->count; j++) {
+            const struct patched *patched = &space->areas[i]->patched[j];
+            if (address > patched->start && address < patched->end) return patched->after + (address - patched->site);
+        }
+    return address;
+}
+
+uint64_t space_unmoved(const struct space *space, uint64_t address)
+{
+    const struct patched *stub = stub_of(space, address);
+    bool first = stub && stub->start == stub->site - SYSCALL_INSTRUCTION_BYTES;
+    return first && address < stub->after ? stub->start : address;
+}
+
+static const struct site *find_site(const struct space *space, uint64_t instruction, const struct code **code)
+{
+    for (size_t i = 0; i < space->code_count; i++) {
+        *code = &space->code[i];
+        if (instruction < (*code)->start || instruction >= (*code)->end) continue;
+        size_t low = 0, high = (*code)->count;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if ((*code)->sites[middle].offset < instruction - (*code)->start) low = middle + 1;
+            else high = middle;
+        }
+        if (low < (*code)->count && (*code)->sites[low].offset == instruction - (*code)->start) return &(*code)->sites[low];
+    }
+    return NULL;
+}
+
+static bool reaches(uint64_t from, uint64_t to)
+{
+    int64_t distance = (int64_t)(to - from);
+    return distance > INT32_MIN && distance < INT32_MAX;
+}
+
+static struct stub_area *area_near(struct space *space, uint64_t address)
+{
+    for (unsigned i = 0; i < STUB_AREAS; i++) {
+        struct stub_area *area = space->areas[i];
+        if (area && area->count < STUBS && reaches(address, area->start) && reaches(address, area->start + STUB_AREA_BYTES)) return area;
+    }
+    return NULL;
+}
+
+/* jmp rel32, from the instruction at `from`. */
+static void put_jump(uint8_t *code, uint64_t from, uint64_t to)
+{
+    int32_t distance = (int32_t)(to - (from + JUMP_BYTES));
+    code[0] = JUMP;
+    memcpy(code + 1, &distance, sizeof distance);
+}
+
+/* Moved instructions, the way to the agent, the call that stops, moved instructions, and the way back (agent.h). */
+static size_t build_stub(uint8_t stub[STUB_BYTES], uint64_t address, const struct site *site, uint64_t behind)
+{
+    uint64_t entry = AGENT_TEXT, end = behind + site->after;
+    size_t at = site->before;
+    memcpy(stub, site->bytes, at);
+    memcpy(stub + at, stub_start, sizeof stub_start);
+    memcpy(stub + at + STUB_ENTRY, &entry, sizeof entry);
+    at += sizeof stub_start;
+    memcpy(stub + at, &behind, sizeof behind);
+    at += sizeof behind;
+    stub[at++] = 0x0f, stub[at++] = 0x05;
+    memcpy(stub + at, site->bytes + site->before + SYSCALL_INSTRUCTION_BYTES, site->after);
+    at += site->after;
+    put_jump(stub + at, address + at, end);
+    return at + JUMP_BYTES;
+}
+
+static void put_output(struct buffer *outputs, uint64_t address, const uint8_t *data, size_t size)
+{
+    wire_unsigned(outputs, address);
+    wire_binary(outputs, data, size);
+}
+
+size_t space_patch(struct space *space, pid_t tid, uint64_t behind, struct buffer *outputs)
+{
+    const struct code *code;
+    uint64_t instruction = behind - SYSCALL_INSTRUCTION_BYTES;
+    const struct site *site = find_site(space, instruction, &code);
+    struct stub_area *area = site ? area_near(space, instruction) : NULL;
+    if (!area) return 0;
+    uint8_t present[sizeof site->bytes], stub[STUB_BYTES], jump[sizeof site->bytes];
+    size_t size = site->before + SYSCALL_INSTRUCTION_BYTES + site->after;
+    uint64_t start = instruction - site->before, address = area->start + area->count * STUB_BYTES;
+    if (size < JUMP_BYTES || size > sizeof site->bytes) return 0;
+    if (tracee_read(tid, start, present, size) != size || memcmp(present, site->bytes, size) != 0) return 0;
+    memset(jump, 0x90, sizeof jump);
+    put_jump(jump, start, address);
+    size_t stub_size = build_stub(stub, address, site, behind);
+    if (!tracee_write(tid, address, stub, stub_size) || !tracee_write(tid, start, jump, size)) return 0;
+    area->patched[area->count++] = (struct patched){behind, start, start + size, address + site->before + STUB_AFTER};
+    put_output(outputs, address, stub, stub_size);
+    put_output(outputs, start, jump, size);
+    return 2;
+}

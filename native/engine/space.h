@@ -1,0 +1,86 @@
+/* An address space of tracees: the agent in it, the code whose system call sites are known, and those that are patched. */
+#ifndef PYRR_SPACE_H
+#define PYRR_SPACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "../agent/agent.h"
+#include "wire.h"
+
+enum { STUB_BYTES = 64, STUB_AREA_BYTES = 0x10000, STUB_AREAS = 2, STUBS = STUB_AREA_BYTES / STUB_BYTES };
+
+/* The agent's code, as it is built (native/agent). */
+struct agent_image {
+    const uint8_t *data;
+    size_t size;
+    struct agent_places places;
+};
+
+/* A system call instruction that may be patched, as recorder/sites.py judges it: `before` and `after` are the bytes of the
+   instructions that are moved with it, `bytes` all of them. */
+struct site {
+    uint32_t offset; /* of the instruction, from the start of the mapping */
+    uint8_t before, after;
+    uint8_t bytes[18];
+};
+
+_Static_assert(sizeof(struct site) == 24, "recorder/sites.py packs it");
+
+struct code {
+    uint64_t start, end;
+    struct site *sites; /* by rising offset */
+    size_t count;
+};
+
+/* A patched site. `site` is the address behind the instruction, as events have it. */
+struct patched {
+    uint64_t site, start, end;
+    uint64_t after; /* in the stub */
+};
+
+/* Stubs lie near the code that jumps to them: below the program and below ld.so. */
+struct stub_area {
+    uint64_t start;
+    size_t count;
+    struct patched patched[STUBS];
+};
+
+struct space {
+    unsigned users;
+    bool agent;    /* is there */
+    bool dispatch; /* its tasks run free: what is no call of the agent's is sent to the tracer (SYS_USER_DISPATCH) */
+    struct code *code;
+    size_t code_count;
+    struct stub_area *areas[STUB_AREAS];
+    struct agent_account account; /* what of the ring has been taken over */
+};
+
+bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t size);
+
+struct space *new_space(const struct space *like);
+void release_space(struct space *space);
+
+/* Puts the agent into a stopped task's memory, with room for stubs at `near` (0: none) and below its libraries. Zero, or a
+   negative error; the task may then be dead. */
+int space_install(struct space *space, pid_t tid, const struct agent_image *image, uint64_t near);
+/* Has the kernel send a stopped task's calls to the tracer, or no more. Linux 6.4. */
+bool space_dispatch(pid_t tid, const struct agent_image *image, bool on);
+/* Takes over what is known of a mapping's sites; forgets what lay there before. False: no memory. */
+bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count);
+/* The site of a task that stands behind a system call instruction at `address`. */
+uint64_t space_site(const struct space *space, uint64_t address);
+/* The stub that stands for the instructions at `address`, moved there; `address` itself where nothing is patched. */
+uint64_t space_moved(const struct space *space, uint64_t address);
+/* The opposite: the site of a stub that stands before or at its call, if its call came first there. */
+uint64_t space_unmoved(const struct space *space, uint64_t address);
+bool space_in_stub(const struct space *space, uint64_t address);
+const struct patched *space_patched(const struct space *space, uint64_t site);
+/* Patches a site that is known: writes memory, and appends what it wrote to `outputs` as msgpack (address, bytes) pairs. The
+   number of pairs: 0 when it is not to be patched. */
+size_t space_patch(struct space *space, pid_t tid, uint64_t site, struct buffer *outputs);
+
+#endif
