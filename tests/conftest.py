@@ -106,6 +106,27 @@ def with_numpy(
 
 
 @pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Gives what gcc makes of a victim in C, with these flags."""
+    found: dict[tuple[str, ...], Path] = {}
+
+    def build(name: str, *flags: str) -> Path:
+        output = found.get((name, *flags))
+        if output is None:
+            output = tmp_path_factory.mktemp("compiled") / name
+            source = harness.VICTIMS / f"{name}.c"
+            try:
+                result = harness.run(["gcc", "-std=gnu11", "-O2", *flags, "-o", output, source])
+            except FileNotFoundError:
+                pytest.skip(f"{name}: no gcc")
+            assert result.status == 0, str(result)
+            found[(name, *flags)] = output
+        return output
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def random_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shared library of random_instruction.py."""
     library = tmp_path_factory.mktemp("library") / "random_instruction.so"
