@@ -69,37 +69,37 @@ def around(scratch: Path) -> Surroundings:
 
 
 @pytest.fixture(scope="session")
-def with_numpy(
+def with_package(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[Interpreter], Path]:
-    """Gives a Python of an interpreter that has numpy: itself, or a virtual environment in pytest's cache."""
+) -> Callable[[Interpreter, str], Path]:
+    """Gives a Python of an interpreter that has a package: itself, or a virtual environment in pytest's cache."""
     kept = getattr(request.config, "cache", None)
-    cache: Path = kept.mkdir("numpy") if kept else tmp_path_factory.mktemp("numpy")
 
-    def works(python: Path) -> bool:
-        return python.exists() and harness.run([python, "-c", "import numpy"]).status == 0
+    def find(interpreter: Interpreter, package: str) -> Path:
+        def works(python: Path) -> bool:
+            return python.exists() and harness.run([python, "-c", f"import {package}"]).status == 0
 
-    def find(interpreter: Interpreter) -> Path:
         if works(interpreter.path):
             return interpreter.path
+        cache: Path = kept.mkdir(package) if kept else tmp_path_factory.mktemp(package)
         environment = cache / interpreter.name
         python = environment / "bin" / "python"
         if works(python):
             return python
         if not (harness.LONG or interpreter.runs_pytest):
-            pytest.skip("numpy is installed for other interpreters only when PYRR_LONG=1")
+            pytest.skip(f"{package} is installed for other interpreters only when PYRR_LONG=1")
         long = Surroundings(timeout=240)
         commands: tuple[Command, ...] = (
             [interpreter.path, "-m", "venv", "--clear", environment],
-            [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", "numpy"],
+            [python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", package],
         )
         for command in commands:
             try:
                 result = harness.run(command, long)
             except subprocess.TimeoutExpired:
-                pytest.skip(f"no numpy for {interpreter.name}: pip took too long")
+                pytest.skip(f"no {package} for {interpreter.name}: pip took too long")
             if result.status != 0:
-                pytest.skip(f"no numpy for {interpreter.name}: {result.stderr.decode()[-300:]}")
+                pytest.skip(f"no {package} for {interpreter.name}: {result.stderr.decode()[-300:]}")
         return python
 
     return find
@@ -124,6 +124,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return output
 
     return build
+
+
+@pytest.fixture(scope="session")
+def swapped_libraries(compiled: Callable[..., Path]) -> list[str]:
+    """The two shared libraries of library_swapped.py."""
+    return [str(compiled("swapped_library", "-shared", "-fPIC", *other)) for other in ((), ("-DOTHER",))]
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -22,6 +24,7 @@ STATUS = {
     "fault_in_handler": 139,
     "own_group": 134,
     "exec_from_thread": 5,
+    "go_calls": 6,
     "static_nolibc": 9,
 }
 """How victims end that do not end well."""
@@ -57,13 +60,18 @@ NAMES = [
     "fault_in_namespace",
     "files_and_directories",
     "foreign_memory",
+    "forks_amid_calls",
     "gc_and_weakrefs",
+    "generated_code",
     "job_control",
+    "greenlets",
     "handler_without_room",
     "killed_by_signal",
     "large_allocation",
     "late_sleep",
+    "library_swapped",
     "long_output",
+    "long_directory",
     "mapped_files",
     "mapped_growth",
     "memory_management",
@@ -85,6 +93,7 @@ NAMES = [
     "sendfile_output",
     "shared_memory",
     "signal_handler",
+    "signals_amid_calls",
     "signals_of_all_kinds",
     "sparse_mapping",
     "sqlite_database",
@@ -94,6 +103,7 @@ NAMES = [
     "stopped_process",
     "subprocess_output",
     "thread_ids",
+    "threads_amid_calls",
     "threads_queue",
     "exec_as_other_user",
     "exec_from_thread",
@@ -105,6 +115,9 @@ NAMES = [
     "vdso",
     "written_behind_pointer",
 ]
+
+PACKAGES = {"greenlets": "greenlet", "numpy_work": "numpy"}
+"""Victims that need a package."""
 
 PROGRAMS = {
     "assembly_sites": [],
@@ -153,8 +166,10 @@ def prepare(request: pytest.FixtureRequest, tmp_path: Path) -> Prepare:
 
     def command(name: str, interpreter: Interpreter) -> list[str]:
         python, arguments = interpreter.path, []
-        if name == "numpy_work":
-            python = request.getfixturevalue("with_numpy")(interpreter)
+        if name in PACKAGES:
+            python = request.getfixturevalue("with_package")(interpreter, PACKAGES[name])
+        elif name == "library_swapped":
+            arguments = request.getfixturevalue("swapped_libraries")
         elif name == "random_instruction":
             arguments = [str(request.getfixturevalue("random_library"))]
         elif name == "event_storm":
@@ -211,6 +226,25 @@ def test_program_runs_bare(program: Path, around: Surroundings) -> None:
     assert first.status == STATUS.get(program.name, 0), str(first)
     harness.assert_same_meaning(first, second)
     assert program.name in CERTAIN or first.entropy != second.entropy, str(first)
+
+
+@pytest.fixture
+def go_program(tmp_path: Path) -> Path:
+    if not shutil.which("go"):
+        pytest.skip("no go")
+    program = tmp_path / "go_calls"
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOCACHE": str(tmp_path / "cache")}
+    result = harness.run(
+        ["go", "build", "-o", program, victim("go_calls").with_suffix(".go")], Surroundings(environment)
+    )
+    assert result.status == 0, str(result)
+    return program
+
+
+def test_go_program_is_recorded_and_replayed(
+    go_program: Path, around: Surroundings, trace: Path, scratch: Path
+) -> None:
+    assert_recorded_and_replayed("go_calls", [str(go_program)], around, trace, scratch)
 
 
 @each_program(but=XFAIL)
