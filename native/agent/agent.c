@@ -26,6 +26,7 @@ enum { WRITTEN_AT_ONCE = 4096 };
 
 extern struct agent_state agent_state;
 int64_t agent_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+int64_t agent_ask(uint64_t number, uint64_t a, uint64_t b, uint64_t c);
 void agent_flush(void);
 void agent_report(void);
 size_t agent_copy(void *to, const void *from, size_t size);
@@ -64,17 +65,15 @@ bool ranges_grow(struct ranges *ranges)
 
 void ranges_free(struct ranges *ranges) { (void)ranges; }
 
-static int64_t call3(uint64_t number, uint64_t a, uint64_t b, uint64_t c) { return agent_call(number, a, b, c, 0, 0, 0); }
-
 static bool is_ready(uint64_t descriptor, short events)
 {
     struct pollfd poll = {(int)descriptor, events, 0};
-    return call3(SYS_poll, (uintptr_t)&poll, 1, 0) > 0;
+    return agent_ask(SYS_poll, (uintptr_t)&poll, 1, 0) > 0;
 }
 
 static bool stat_file(uint64_t descriptor, struct stat *status)
 {
-    return call3(SYS_fstat, descriptor, (uintptr_t)status, 0) == 0;
+    return agent_ask(SYS_fstat, descriptor, (uintptr_t)status, 0) == 0;
 }
 
 static bool is_regular(uint64_t descriptor)
@@ -166,11 +165,11 @@ static void set_stream(uint64_t descriptor, uint8_t stream)
 
 static uint8_t stream_of(uint64_t descriptor) { return descriptor < AGENT_STREAMS ? agent_state.terms.streams[descriptor] : 0; }
 
-static void follow_mask(const uint64_t arguments[6])
+static void follow_mask(const uint64_t arguments[6], uint64_t set)
 {
-    uint64_t set, *mask = &agent_state.account.mask;
+    uint64_t *mask = &agent_state.account.mask;
     enum { SIG_BLOCK_, SIG_UNBLOCK_, SIG_SETMASK_ };
-    if (!arguments[1] || tracee_read(0, arguments[1], &set, sizeof set) != sizeof set) return;
+    if (!arguments[1]) return;
     if (arguments[0] == SIG_BLOCK_) *mask |= set;
     if (arguments[0] == SIG_UNBLOCK_) *mask &= ~set;
     if (arguments[0] == SIG_SETMASK_) *mask = set;
@@ -187,7 +186,6 @@ static void follow(const struct syscall_row *row, uint64_t number, const uint64_
     case EFFECT_DUP_TO: set_stream(arguments[1], stream_of(arguments[0])); break;
     default: break;
     }
-    if (number == SYS_rt_sigprocmask) follow_mask(arguments);
 }
 
 /* Microseconds since the last event. Only a call that may have slept is worth asking for. */
@@ -195,7 +193,7 @@ static uint64_t elapsed(const struct syscall_row *row)
 {
     struct timespec now;
     if (row->buffering != BUFFERING_ALONE && row->buffering != BUFFERING_WAIT) return 0;
-    if (call3(SYS_clock_gettime, CLOCK_MONOTONIC, (uintptr_t)&now, 0)) return 0;
+    if (agent_ask(SYS_clock_gettime, CLOCK_MONOTONIC, (uintptr_t)&now, 0)) return 0;
     uint64_t time = ((uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - agent_state.terms.start) / 1000;
     return time - agent_state.account.last_time;
 }
@@ -245,9 +243,12 @@ static bool record(struct agent_frame *frame, uint64_t site)
     if (inputs.failed || opens_memory(row, &inputs)) return false;
     agent_state.inputs_size = inputs.size;
     agent_state.input_pairs = pairs;
+    uint64_t set = 0; /* may be overwritten by the old one */
+    if (number == SYS_rt_sigprocmask) tracee_read(0, arguments[1], &set, sizeof set);
     int64_t result = make_call(row, frame);
     if (result == CALLED_OFF) return false;
     follow(row, number, arguments, result);
+    if (number == SYS_rt_sigprocmask && result == 0) follow_mask(arguments, set);
     frame->rax = (uint64_t)result;
     const struct call_start start = {number, site, result, arguments, row->argument_count, &inputs, pairs};
     uint64_t delta = elapsed(row);

@@ -71,6 +71,15 @@ checks:
 calls:
     syscall
     ret
+/* int64_t agent_ask(number, a, b, c): a call of the agent's own, which the program does not know of. */
+    .globl agent_ask
+agent_ask:
+    mov %rdi, %rax
+    mov %rsi, %rdi
+    mov %rdx, %rsi
+    mov %rcx, %rdx
+    syscall
+    ret
 /* Never runs into this one: the tracer sets tasks onto it and away from behind it. */
 traced:
     syscall

@@ -18,6 +18,13 @@ bool recorder_install(struct recorder *recorder, struct task *task, uint64_t nea
     return recorder->agent.data && space_install(task->group->space, task->turn.tid, &recorder->agent, near) == 0;
 }
 
+bool note_place(struct task *task)
+{
+    struct user_regs_struct registers;
+    task->in_agent = runs_free(task) && tracee_get_registers(task->turn.tid, &registers) == 0 && registers.rip >= AGENT_TEXT && registers.rip < AGENT_STATE;
+    return task->in_agent;
+}
+
 bool runs_free(const struct task *task)
 {
     return task->group->space->dispatch && !task->in_call && !task->redirected;
@@ -65,7 +72,8 @@ bool tell(struct recorder *recorder, struct task *task)
         terms->stream[i] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
     memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
-    terms->attention = task->held_count || !space->dispatch;
+    terms->attention = task->held_count || !space->dispatch || task->group->filtered;
+    if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);
     space->account = told.account;
     return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &told, sizeof told);
 }
@@ -120,6 +128,7 @@ static enum request adopt(struct recorder *recorder, struct task *task, const st
     own.orig_rax = frame.rax;
     own.rax = (uint64_t)-ENOSYS;
     task->entry = own;
+    task->in_agent = false;
     begin_call(task);
     if (!read_inputs(task)) return REQUEST_FAILED;
     own.rax = (uint64_t)result;
@@ -131,7 +140,7 @@ static enum request adopt(struct recorder *recorder, struct task *task, const st
 enum request adopt_interrupted(struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct registers;
-    if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    if (!note_place(task) || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
     if (registers.rip != behind(recorder->agent.places.calls) || (int64_t)registers.orig_rax < 0) return REQUEST_NONE;
     return adopt(recorder, task, &registers, (int64_t)registers.rax);
 }
@@ -172,7 +181,7 @@ void tick_slices(struct recorder *recorder, bool tick)
 /* The program has its own use for SIGSYS: its tasks stop at every call from now on. */
 void turn_off(struct recorder *recorder, struct task *task)
 {
-    if (!task->group->space->dispatch) return;
+    if (!task->group || !task->group->space->dispatch) return;
     task->group->space->dispatch = false;
     space_dispatch(task->turn.tid, &recorder->agent, false);
 }
@@ -192,7 +201,19 @@ static enum request redirect(struct recorder *recorder, struct task *task, struc
     registers->orig_rax = (uint64_t)-1;
     task->redirected = true;
     if (task->mask & UINT64_C(1) << (SIGSYS - 1)) ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
-    return tracee_set_registers(task->turn.tid, registers) ? REQUEST_FAILED : REQUEST_NONE;
+    if (tracee_set_registers(task->turn.tid, registers)) return REQUEST_FAILED;
+    deliver_held(recorder, task);
+    return REQUEST_NONE;
+}
+
+/* The opposite of `redirect`: the task makes its call again later. */
+bool call_off(struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!task->redirected || tracee_get_registers(task->turn.tid, &registers)) return false;
+    registers.rip = task->return_to - SYSCALL_INSTRUCTION_BYTES;
+    task->redirected = false;
+    return tracee_set_registers(task->turn.tid, &registers) == 0;
 }
 
 enum request stop_by_dispatch(struct recorder *recorder, struct task *task)
@@ -220,12 +241,13 @@ bool settle_entry(struct task *task)
 }
 
 /* A fault on a pointer of the program's, in the agent's hands. */
-bool recover_copy(const struct recorder *recorder, const struct task *task)
+bool recover_copy(const struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct registers;
     if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return false;
     if (registers.rip != AGENT_TEXT + recorder->agent.places.copy) return false;
     registers.rip = AGENT_TEXT + recorder->agent.places.copied;
+    task->in_agent = true;
     if (task->mask & (UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1)))
         ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
     return tracee_set_registers(task->turn.tid, &registers) == 0;

@@ -178,6 +178,20 @@ void begin_call(struct task *task)
     narrow_arguments(task->row, task->arguments);
 }
 
+/* The signal that a call sends; 0: none. */
+static int sent_signal(const struct task *task)
+{
+    switch (task->entry.orig_rax) {
+    case SYS_kill:
+    case SYS_tkill:
+    case SYS_rt_sigqueueinfo:
+    case SYS_pidfd_send_signal: return (int)task->arguments[1];
+    case SYS_tgkill:
+    case SYS_rt_tgsigqueueinfo: return (int)task->arguments[2];
+    default: return 0;
+    }
+}
+
 bool enter_call(struct recorder *recorder, struct task *task)
 {
     const struct user_regs_struct *entry = &task->entry;
@@ -188,6 +202,9 @@ bool enter_call(struct recorder *recorder, struct task *task)
     }
     task->inputs.size = task->input_pairs = 0;
     if (!task->row) return true;
+    /* One that is pending would stand in the way of ours (legacy_queue, kernel/signal.c). */
+    if (sent_signal(task) == SIGSYS)
+        for (struct task *other = first_task(recorder); other; other = next_task(other)) turn_off(recorder, other);
     task->input_pairs = task->row->in_count ? transfer_inputs(task->turn.tid, task->row, task->arguments, &task->inputs) : 0;
     struct user_regs_struct changed = *entry;
     if (task->row->replay == REPLAY_REFUSE) {
@@ -255,6 +272,12 @@ static void follow_call(struct recorder *recorder, struct task *task, int64_t re
         }
         break;
     case SYS_rt_sigprocmask: note_mask(task); break;
+    case SYS_seccomp:
+        if (result >= 0) task->group->filtered = true;
+        break;
+    case SYS_prctl:
+        if (arguments[0] == PR_SET_SECCOMP && result == 0) task->group->filtered = true;
+        break;
     case SYS_set_tid_address: task->clear_child_tid = arguments[0]; break;
     case SYS_set_robust_list:
         if (result == 0) task->robust_list = arguments[0];

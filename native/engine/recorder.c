@@ -186,6 +186,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         return REQUEST_NONE;
     }
     int event = status >> 16;
+    task->in_agent = false;
     if (task->group && runs_free(task)) drain(recorder, task);
     if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
         return task->in_call ? leave_call(recorder, task) : arrive(recorder, task);

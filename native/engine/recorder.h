@@ -47,6 +47,7 @@ struct group {
     pid_t pid;
     unsigned tasks;
     bool undumpable; /* as the program believes */
+    bool filtered;   /* by a filter of its own, which might not allow what the agent asks */
     struct space *space; /* which CLONE_VM shares among processes */
     uint8_t disposition[SIGNALS];
     bool once[SIGNALS], restarts[SIGNALS]; /* SA_RESETHAND, SA_RESTART */
@@ -64,6 +65,7 @@ struct task {
     bool stopped; /* by a signal, behind its last event */
     bool fatal_fault, fatal_behind; /* about to die: at its own fault or a call, or right behind its last event */
     int resume_signal;
+    bool in_agent;   /* stopped amid the hook, whose account of the ring is not to be touched */
     bool redirected; /* to the agent's instruction, from where it is to return to */
     uint64_t return_to;
     uint64_t site; /* of its call, as the program has it */

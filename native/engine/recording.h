@@ -32,12 +32,15 @@ void put_call(struct recorder *recorder, struct task *task, int64_t result);
 struct clone_args read_clone_request(const struct task *task);
 
 /* buffered.c: the agent */
+bool call_off(struct task *task);
+bool deliver_held(struct recorder *recorder, struct task *task);
+bool note_place(struct task *task);
 enum request adopt_interrupted(struct recorder *recorder, struct task *task);
 void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers);
 void drain(struct recorder *recorder, struct task *task);
 void end_slice(struct task *task);
 void patch_site(struct recorder *recorder, struct task *task);
-bool recover_copy(const struct recorder *recorder, const struct task *task);
+bool recover_copy(const struct recorder *recorder, struct task *task);
 bool runs_free(const struct task *task);
 bool settle_entry(struct task *task);
 void silence(struct task *task);

@@ -14,7 +14,7 @@
 /* Since Linux 5.11; not in older headers. */
 enum { SYS_USER_DISPATCH_ = 2 };
 
-enum { FRAME_LIMIT = 65536 };
+enum { FRAME_LIMIT = 65536, QUEUED_SIGNALS = 32 };
 
 void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }
 
@@ -136,6 +136,9 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
 static void hold(struct task *task, const siginfo_t *info)
 {
     if (!task->held_count) read_clock(&task->held_since);
+    /* One of these that waits already is not queued again (legacy_queue, kernel/signal.c). */
+    for (unsigned i = 0; i < task->held_count && info->si_signo < QUEUED_SIGNALS; i++)
+        if (task->held[i].si_signo == info->si_signo) return;
     if (task->held_count < MAX_HELD) task->held[task->held_count++] = *info;
 }
 
@@ -155,7 +158,8 @@ static bool leave_stub(struct task *task, const siginfo_t *info)
     registers.orig_rax = (uint64_t)-1;
     registers.rip = space_unmoved(space, registers.rip);
     if (tracee_set_registers(task->turn.tid, &registers)) return false;
-    while (space_in_stub(space, registers.rip)) {
+    /* Instructions moved from before the call are not undone: the handler then sees the stub. */
+    while (space_behind_call(space, registers.rip)) {
         int status;
         if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &status)) return false;
         bool stepped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0;
@@ -209,6 +213,15 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
 }
 
+bool deliver_held(struct recorder *recorder, struct task *task)
+{
+    if (!choose_held(task) || !call_off(task)) return false;
+    siginfo_t info = task->held[0];
+    memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+    if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
+    return true;
+}
+
 /* Whether the task has not run since its last event. */
 static bool is_behind_event(const struct task *task, const struct user_regs_struct *present)
 {
@@ -255,6 +268,10 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
     bool boundary = is_behind_event(task, &registers);
     bool no_handler = disposition != DISPOSITION_HANDLER;
+    if (task->redirected && !no_handler) {
+        if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
+        return REQUEST_NONE;
+    }
     if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
         hold(task, &info);

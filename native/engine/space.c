@@ -158,6 +158,12 @@ static const struct patched *stub_of(const struct space *space, uint64_t address
 
 bool space_in_stub(const struct space *space, uint64_t address) { return stub_of(space, address) != NULL; }
 
+bool space_behind_call(const struct space *space, uint64_t address)
+{
+    const struct patched *stub = stub_of(space, address);
+    return stub && address >= stub->after;
+}
+
 uint64_t space_site(const struct space *space, uint64_t address)
 {
     const struct patched *stub = stub_of(space, address);
