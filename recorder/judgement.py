@@ -137,20 +137,23 @@ class _Judge:
         self._decoded: dict[int, list[_Instruction] | None] = {}
         self._leads_to: dict[int, set[int] | None] = {}
         # Old linkers put data in the executable segment: the sections tell, where they are known.
-        executable = [
-            (section.addr, section.offset, section.size)
+        sections = [
+            (section.addr, section.addr + section.size)
             for section in image.headers.sections
             if section.kind == _SHT_PROGBITS and section.flags & _SHF_EXECINSTR
-        ] or [(segment.vaddr, segment.offset, segment.filesz) for segment in image.segments if segment.flags & _PF_X]
-        self._code = [(start, image.elf[offset : offset + size]) for start, offset, size in sorted(executable)]
+        ]
+        self._code = [
+            (start, image.elf[segment.offset + start - segment.vaddr : segment.offset + end - segment.vaddr])
+            for segment in image.segments
+            if segment.flags & _PF_X
+            for start, end in _parts(segment.vaddr, segment.vaddr + segment.filesz, sections)
+        ]
 
     def judge(self, offset: int, length: int) -> dict[int, Site | Rejected]:
         found: dict[int, _Candidate | Rejected] = {}
         for base, code in self._code:
-            at = self._image.offset(base)
-            if at is None:
-                continue
-            distance = at - base - offset  # from an address to a place in the piece
+            # From an address to a place in the piece.
+            distance = (self._image.offset(base) or 0) - base - offset
             for hit in _occurrences(code, _SYSCALL):
                 if 0 <= base + hit + distance <= length - len(_SYSCALL):
                     found[base + hit + distance] = self._candidate(base, code, hit)
@@ -358,6 +361,12 @@ class _Judge:
                 found.update(function.landing_pads)
             self._leads_to[function.start] = found
         return self._leads_to[function.start]
+
+
+def _parts(start: int, end: int, sections: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """What sections there are of a range, in order; all of it if none are known."""
+    cut = [(max(start, low), min(end, high)) for low, high in sections or [(start, end)]]
+    return sorted((low, high) for low, high in cut if low < high)
 
 
 def _occurrences(code: bytes, pattern: bytes) -> Iterator[int]:
