@@ -70,7 +70,7 @@ class Functions:
         if index >= 0:
             try:
                 function = self._described(self._base + self._entries[index])
-            except (struct.error, IndexError, ValueError):
+            except (struct.error, IndexError, ValueError, OverflowError):
                 function = None
             if function and function.start <= address < function.end:
                 return function
@@ -105,7 +105,8 @@ class Functions:
 
 
 class _Cursor:
-    """Reads the tables: struct.error or IndexError at the end of the file, ValueError for what is not known here."""
+    """Reads the tables. Raises struct.error, IndexError or OverflowError behind the end of the file, ValueError for
+    what is not known here."""
 
     def __init__(self, elf: bytes, position: int, address: int) -> None:
         self._elf = elf

@@ -96,6 +96,14 @@ NEIGHBOURS = Rejected("its neighbours cannot be moved")
 TARGET = Rejected("something jumps, or may jump, between its neighbours")
 
 
+class _Code(NamedTuple):
+    """Code from an address on, which is at `offset` in the file."""
+
+    start: int
+    offset: int
+    content: bytes
+
+
 class _Instruction(NamedTuple):
     """As capstone's disasm_lite has it."""
 
@@ -143,17 +151,17 @@ class _Judge:
             if section.kind == _SHT_PROGBITS and section.flags & _SHF_EXECINSTR
         ]
         self._code = [
-            (start, image.elf[segment.offset + start - segment.vaddr : segment.offset + end - segment.vaddr])
+            _Code(start, offset, image.elf[offset : offset + end - start])
             for segment in image.segments
             if segment.flags & _PF_X
             for start, end in _parts(segment.vaddr, segment.vaddr + segment.filesz, sections)
+            for offset in [segment.offset + start - segment.vaddr]
         ]
 
     def judge(self, offset: int, length: int) -> dict[int, Site | Rejected]:
         found: dict[int, _Candidate | Rejected] = {}
-        for base, code in self._code:
-            # From an address to a place in the piece.
-            distance = (self._image.offset(base) or 0) - base - offset
+        for base, at, code in self._code:
+            distance = at - base - offset  # from an address to a place in the piece
             for hit in _occurrences(code, _SYSCALL):
                 if 0 <= base + hit + distance <= length - len(_SYSCALL):
                     found[base + hit + distance] = self._candidate(base, code, hit)
@@ -165,7 +173,8 @@ class _Judge:
             if isinstance(verdict, Rejected):
                 verdicts[place] = verdict
                 continue
-            region = next((r for r in verdict.regions if r.start >= free_from and not _hit(taken, r)), None)
+            inside = [r for r in verdict.regions if r.before <= place and place + len(_SYSCALL) + r.after <= length]
+            region = next((r for r in inside if r.start >= free_from and not _hit(taken, r)), None)
             if region is None:
                 verdicts[place] = TARGET
                 continue
@@ -175,7 +184,7 @@ class _Judge:
 
     def _bytes(self, start: int, end: int) -> bytes:
         """Code, cut at the end of its segment."""
-        for base, code in self._code:
+        for base, _, code in self._code:
             if base <= start < base + len(code):
                 return code[start - base : end - base]
         return b""
@@ -289,7 +298,7 @@ class _Judge:
         found = inner.intersection(_words(elf, "Q"))
         if self._image.headers.kind == _ET_EXEC:
             found |= inner.intersection(_words(elf, "I"))
-            for _, code in self._code:
+            for _, _, code in self._code:
                 for shift in range(4):
                     found |= inner.intersection(_words(code[shift:], "I"))
         return found
@@ -305,7 +314,7 @@ class _Judge:
         for opcode in (rb"[\xe8\xe9]", rb"\x0f[\x80-\x8f]", rb"\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"):
             near = rb"(?=...[\x00-\x%02x\x%02x-\xff])" % (high, 0xFF - high)
             pattern = re.compile(opcode + near, re.DOTALL)
-            for base, code in self._code:
+            for base, _, code in self._code:
                 base += 4
                 for match in pattern.finditer(code):
                     at = match.end()
@@ -322,7 +331,7 @@ class _Judge:
         """What the tables of a segment stand for if they hold distances to code."""
         first = -start % 4
         words = _words(self._image.elf[offset + first : offset + size], "i")
-        lowest, highest = self._code[0][0], max(base + len(code) for base, code in self._code)
+        lowest, highest = self._code[0][0], max(base + len(code) for base, _, code in self._code)
         for table in tables:
             index = (table - start - first) // 4
             if not 0 <= index < len(words):
@@ -335,7 +344,7 @@ class _Judge:
     def _near(self, region: _Region) -> set[int]:
         """Where the code goes from around a region, its own function above all."""
         found: set[int] = set()
-        lowest = max(base for base, _ in self._code if base <= region.start)
+        lowest = max(base for base, _, _ in self._code if base <= region.start)
         at, end = max(lowest, region.start - _NEAR_REACH), region.end + _NEAR_REACH
         while at < end:
             function = self._functions.find(at)
