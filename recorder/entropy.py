@@ -95,11 +95,20 @@ def trap_bytes(site: RandomSite) -> bytes:
 def beginning(decoder: capstone.Cs, code: bytes, hit: int, length: int, names: tuple[str, ...]) -> int | None:
     """Where the instruction of one of these names begins whose last `length` bytes are at `hit`, or None if there is
     none."""
+    found = instruction_over(decoder, code, hit)
+    if found is None:
+        return None
+    start, end, name = found
+    # By name, because with the prefix F3 the bytes of rdrand are another instruction (rdpid).
+    return start if end == hit + length and name in names else None
+
+
+def instruction_over(decoder: capstone.Cs, code: bytes, hit: int) -> tuple[int, int, str] | None:
+    """Where the instruction begins and ends that has the byte at `hit`, and its name; None if that is not certain."""
     first = max(0, hit - _FAR)
-    # For each beginning, the instruction that decoding arrives at over the hit: its start, and whether
-    # it is the one we look for; None if decoding fails before. From the last beginning to the first, because
-    # decoding goes on where the next instruction begins.
-    arrivals: dict[int, tuple[int, bool] | None] = {}
+    # For each beginning, the instruction that decoding arrives at over the hit; None if decoding fails before. From the
+    # last beginning to the first, because decoding goes on where the next instruction begins.
+    arrivals: dict[int, tuple[int, int, str] | None] = {}
     for begin in range(hit, first - 1, -1):
         window = code[begin : begin + _LONGEST_INSTRUCTION]
         decoded = next(decoder.disasm_lite(window, begin, 1), None)
@@ -108,11 +117,7 @@ def beginning(decoder: capstone.Cs, code: bytes, hit: int, length: int, names: t
             continue
         _, size, mnemonic, _ = decoded
         end = begin + size
-        if end <= hit:
-            arrivals[begin] = arrivals[end]
-        else:
-            # By name, because with the prefix F3 the same bytes are another instruction (rdpid).
-            arrivals[begin] = begin, end == hit + length and mnemonic in names
+        arrivals[begin] = arrivals[end] if end <= hit else (begin, end, mnemonic)
     from collections import Counter
 
     begins = range(first, max(first, hit - _NEAR) + 1)
@@ -122,9 +127,7 @@ def beginning(decoder: capstone.Cs, code: bytes, hit: int, length: int, names: t
         return None
     ((winner, count),) = votes.most_common(1)
     valid = len(begins) - failed
-    if winner is None or not winner[1] or count < _AGREEMENT * valid or valid < _VALID * len(begins):
-        return None
-    return winner[0]
+    return winner if count >= _AGREEMENT * valid and valid >= _VALID * len(begins) else None
 
 
 def _site(code: bytes, start: int, hit: int, base: int) -> RandomSite:

@@ -6,7 +6,8 @@ costs time in the recorded program, to accept a wrong one breaks it; so each sea
 may not be does it to the side of rejecting.
 
 Who could jump to an address in a region:
-- A branch in the same function, or near it: those functions are decoded from beginning to end.
+- A branch in the same function, or near it: those functions are decoded from beginning to end. Where none is described,
+  all bytes count that may be a short branch.
 - A branch from afar, or code that takes the address (`lea`): all places in the code are looked at that could, by
   their opcode and displacement, be such an instruction.
 - Whoever has the address from memory: a function pointer, a symbol, a table of absolute addresses, the address in a
@@ -32,7 +33,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import capstone
 from capstone import x86
 
-from .entropy import beginning
+from .entropy import beginning, instruction_over
 from .functions import Function, Functions, Image
 from .sites import LONGEST_REGION, Site
 
@@ -71,7 +72,7 @@ _WHOLE = {
 } | {name: f"r{number}" for number in range(8, 16) for name in (f"r{number}", f"r{number}d")}
 """The registers, by the names of those that are written whole."""
 
-_NEAR_BRANCH = re.compile(rb"[\x70-\x7f\xe0-\xe3\xeb]")
+_SHORT_BRANCH = re.compile(rb"[\x70-\x7f\xe0-\xe3\xeb]")
 _NEAR_REACH = 130  # bytes: one displacement byte, and two that the instruction has
 # Of decodings that begin at wrong bytes, nearly all are in step after as many bytes.
 _IN_STEP = (64, 59, 53)
@@ -297,11 +298,13 @@ class _Judge:
         elf = self._image.elf
         found = inner.intersection(_words(elf, "Q"))
         if self._image.headers.kind == _ET_EXEC:
-            found |= inner.intersection(_words(elf, "I"))
-            for _, _, code in self._code:
-                for shift in range(4):
-                    found |= inner.intersection(_words(code[shift:], "I"))
-        return found
+            # In code anywhere. By the upper halves, which are few: that is quicker than to look at every four bytes.
+            for high in {address >> 16 for address in inner if address < 1 << 32}:
+                half = high.to_bytes(2, "little")
+                places = [(elf, at) for at in _occurrences(elf, half) if at % 4 == 2]
+                places += [(code, at) for _, _, code in self._code for at in _occurrences(code, half)]
+                found.update(high << 16 | int.from_bytes(data[at - 2 : at], "little") for data, at in places)
+        return found & inner
 
     def _far(self, inner: set[int]) -> set[int]:
         """Those of some addresses that instructions with a displacement of four bytes may name, and jump tables."""
@@ -355,9 +358,22 @@ class _Judge:
                 following = self._functions.following(at) or end
                 branches = None
             if branches is None:
-                branches = _near_branches(self._bytes(at, min(following, end)), at)
+                branches = self._short_branches(at, min(following, end), region)
             found |= branches
             at = following
+        return found
+
+    def _short_branches(self, start: int, end: int, region: _Region) -> set[int]:
+        """Where in a region short branches lead that may be among bytes that nobody describes."""
+        found = set()
+        base, _, code = next(code for code in reversed(self._code) if code.start <= start)
+        for match in _SHORT_BRANCH.finditer(code, start - base, min(end - base, len(code) - 1)):
+            at = match.start()
+            target = base + at + 2 + (code[at + 1] ^ 0x80) - 0x80
+            if region.start < target < region.end:
+                over = instruction_over(self._decoder, code, at)
+                if over is None or (over[1] == at + 2 and over[2].startswith(("j", "loop", "bnd", "notrack"))):
+                    found.add(target)
         return found
 
     def _branches(self, function: Function) -> set[int] | None:
@@ -385,7 +401,7 @@ def _occurrences(code: bytes, pattern: bytes) -> Iterator[int]:
         at = code.find(pattern, at + 1)
 
 
-def _words(data: bytes, format_: Literal["i", "I", "Q"]) -> memoryview[int]:
+def _words(data: bytes, format_: Literal["i", "Q"]) -> memoryview[int]:
     """Data as an array of words."""
     size = struct.calcsize(format_)
     return memoryview(data)[: len(data) // size * size].cast(format_)
@@ -397,12 +413,6 @@ def _hit(taken: set[int], region: _Region) -> bool:
 
 def _last(items: Iterable[_Tuple]) -> _Tuple | None:
     return next(iter(deque(items, maxlen=1)), None)
-
-
-def _near_branches(code: bytes, address: int) -> set[int]:
-    """Where short branches lead that may begin at any of these bytes."""
-    places = (match.end() for match in _NEAR_BRANCH.finditer(code) if match.end() < len(code))
-    return {address + at + 1 + (code[at] ^ 0x80) - 0x80 for at in places}
 
 
 def _is_computed_jump(instruction: _Instruction) -> bool:
