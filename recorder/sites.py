@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-JUDGEMENT = 1
+JUDGEMENT = 2
 """Version of the rules in judgement.py: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_REGION = 16

@@ -557,6 +557,11 @@ UNSAFE = {
 """Functions that must not be called with nonsense."""
 
 
+UNLIKE = re.compile(rb"(?:clock_gettime|getcpu|pkey_alloc|ptrace|remap_file_pages) .*\n")
+"""What is to differ under the recorder: calls in place of the vDSO, which reports a bad address where the vDSO
+faults, and calls that are refused."""
+
+
 @pytest.fixture(scope="module")
 def wrappers(tmp_path_factory):
     """A file with the names of libc's functions that have a site, those left out that nobody may call so."""
@@ -590,11 +595,15 @@ def test_overwritten_wrappers_do_what_they_did(wrappers, bare):
 
 
 @pytest.mark.skipif(not installed("libc"), reason="needs glibc")
-@pytest.mark.skipif(not harness.LONG, reason="PYRR_LONG=1: 650 processes are recorded")
+@pytest.mark.skipif(not harness.LONG, reason="PYRR_LONG=1: 640 processes are recorded")
+@pytest.mark.timeout(900)
 def test_recorded_wrappers_do_what_they_did(wrappers, bare, trace):
-    recorded = harness.record(trace, sys.executable, Path(__file__).parent / "wrappers.py", wrappers)
-    harness.assert_same_meaning(bare, recorded)
-    harness.assert_same_output(recorded, harness.replay(trace))
+    around = harness.Surroundings(timeout=280)
+    recorded = harness.record(trace, sys.executable, Path(__file__).parent / "wrappers.py", wrappers, around=around)
+    alike = [UNLIKE.sub(b"", result.stdout) for result in (bare, recorded)]
+    harness._assert_equal("stdout: bare, recorded", *alike, recorded)
+    assert recorded.status == 0
+    harness.assert_same_output(recorded, harness.replay(trace, around))
 
 
 @needs_binutils
@@ -602,7 +611,7 @@ def test_recorded_wrappers_do_what_they_did(wrappers, bare, trace):
 @pytest.mark.timeout(7200)
 def test_every_file_of_the_machine(capsys):
     """All 64-bit ELF files under PYRR_SITES (default /usr, /opt, /root): judged in bounded time, and those with sites
-    checked against objdump."""
+    checked against objdump if they are below 16 MB."""
     seen = set()
     verdicts = Counter()
     files = checked = size = 0
@@ -623,11 +632,12 @@ def test_every_file_of_the_machine(capsys):
                 verdict.reason if isinstance(verdict, Rejected) else "before" if verdict.before else "after"
                 for verdict in found.values()
             )
-            if any(isinstance(verdict, Site) for verdict in found.values()):
+            # objdump takes minutes for a large Go program.
+            if len(elf) < 16 << 20 and any(isinstance(verdict, Site) for verdict in found.values()):
                 assert_consistent(path, elf)
                 checked += 1
     with capsys.disabled():
-        print(f"\n{files} files, {size >> 20} MB, {seconds:.0f} s, at most {slowest:.1f} s; {checked} with sites")
+        print(f"\n{files} files, {size >> 20} MB, {seconds:.0f} s, at most {slowest:.1f} s; {checked} checked")
         for verdict, count in verdicts.most_common():
             print(f"{count:8} {verdict}")
 
