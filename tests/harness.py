@@ -18,7 +18,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -349,12 +348,6 @@ def victim_environment(scratch: Path, home: Path | None = None) -> dict[str, str
 def pyrr(*words: str | os.PathLike[str], around: Surroundings = DEFAULT, merge: bool = False) -> Result:
     assert PYRR.exists(), f"{PYRR} does not exist: install the project into this environment"
     return run([PYRR, *words], around, merge)
-
-
-@cache
-def has_agent() -> bool:
-    """Whether there is a choice between recording with the agent and without."""
-    return b"--no-agent" in pyrr("record", "--help").stdout
 
 
 def record_words(
