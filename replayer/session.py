@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib.resources import files
 
 import msgpack
 
@@ -17,7 +13,6 @@ from ..errors import PyrrError, TraceError
 from ..events import (
     ChecksumEvent,
     EndEvent,
-    Event,
     ExecEvent,
     ExitEvent,
     LeaveEvent,
@@ -27,10 +22,17 @@ from ..events import (
     SyscallEvent,
     decode,
 )
+from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece
-from ..trace_reader import TraceReader
-from .selection import Selection
-from .sharing import SharedMemory
+from .sharing import SharedMemory, StoredMemory
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..events import Event
+    from ..trace_reader import TraceReader
+    from .selection import Selection
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -43,6 +45,7 @@ _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
+_STUB = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "stub"))
 
 
 class DivergenceError(PyrrError):
@@ -55,8 +58,7 @@ class DivergenceError(PyrrError):
         self.event = event
 
 
-@dataclass(frozen=True, slots=True)
-class MappedPiece:
+class MappedPiece(NamedTuple):
     """A stored file in the memory of a replayed process."""
 
     start: int
@@ -64,14 +66,14 @@ class MappedPiece:
     piece: FilePiece
 
 
-@dataclass
 class Verification:
     """What comparing checksums has shown."""
 
-    checksums: int = 0
-    bytes_compared: int = 0
-    differing_bytes: int = 0
-    first: str | None = None
+    def __init__(self) -> None:
+        self.checksums = 0
+        self.bytes_compared = 0
+        self.differing_bytes = 0
+        self.first: str | None = None
 
 
 class ReplaySession:
@@ -97,16 +99,20 @@ class ReplaySession:
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
         self._shared = SharedMemory()
+        self._store = StoredMemory(trace, self._shared.descriptor, whole=verify)
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
         self._chunk = -1
         self._process: dict[int, int] = {}
         self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
-        for hash_ in trace.files():
-            self.file(hash_)  # before anything runs, so that nothing damaged is replayed even in part
         self._affinity = os.sched_getaffinity(0)
-        _check_cpu(trace)
+        try:
+            _check_cpu(trace)
+            self._store.check()  # before anything runs, so that nothing damaged is replayed even in part
+        except PyrrError:
+            self.close()
+            raise
         self._bind()
 
     def __enter__(self) -> ReplaySession:
@@ -120,6 +126,7 @@ class ReplaySession:
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
+        self._store.close()
         self._shared.close()
         os.sched_setaffinity(0, self._affinity)
 
@@ -165,7 +172,7 @@ class ReplaySession:
         """A stored file of the trace."""
         if hash_ in self._cached_files:
             return self._cached_files[hash_]
-        content = self.trace.file(hash_)
+        content = self._store.content(hash_)
         if len(content) <= _LARGEST_CACHED:
             self._cached_files[hash_] = content
         return content
@@ -207,7 +214,7 @@ class ReplaySession:
         data = self.trace.data_of(index)
         if self._selection:
             data = self._selection.filtered(data, chunk.first)
-        self._engine.load(chunk.first, chunk.count, data)
+        self._engine.load(chunk.first, chunk.events, data)
         self._chunk = index
 
     def _divergence(self, reason: str) -> DivergenceError:
@@ -218,9 +225,7 @@ class ReplaySession:
 
     def last_events(self, count: int = _LAST_EVENTS) -> list[Event]:
         """The events before this position."""
-        recent: deque[Event] = deque(maxlen=count)
-        recent.extend(self.trace.events(max(0, self.position - count), self.position))
-        return list(recent)
+        return list(self.trace.events(max(0, self.position - count), self.position))
 
     def _policy(self, event: Event) -> None:
         """Carries out an event that the engine leaves to us."""
@@ -249,9 +254,9 @@ class ReplaySession:
         for other in [t for t, process in self._process.items() if process == self._process.get(task, task)]:
             self._engine.forget(other)
             self._process.pop(other)
-        pid = self._engine.start(task, os.fsencode(str(files("pyrr_debugger") / "stub")))
+        pid = self._engine.start(task, _STUB)
         self._process.setdefault(task, task)
-        snapshot.restore(image, self._engine, task, pid, self.file)
+        snapshot.restore(image, self._engine, task, pid, self._store)
         if event.image.get("agent"):
             self._engine.install(task)
         self.mapped[self._process[task]] = [
@@ -300,8 +305,9 @@ class ReplaySession:
         """A memory call that concerns a file: its content comes from the trace."""
         task, pid, args = event.task, self.real(event.task), event.args
         mapped = self.mapped[self._process[task]]
+        placed = False
         if event.nr == _MMAP:
-            self._map(event)
+            placed = self._map(event)
         elif event.nr == _SHMAT and event.outputs:
             snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
         elif event.nr in (_SETRLIMIT, _PRLIMIT):
@@ -313,9 +319,9 @@ class ReplaySession:
             self._remap(event, mapped)
         for address, piece in event.pieces:
             if piece.shared:
-                self._shared.fill(piece, self.file)
-            else:
-                snapshot.fill(pid, address, piece, self.file)
+                self._shared.fill(piece, self._store)
+            elif not placed:
+                snapshot.fill(pid, address, piece, self._store)
             end = address + -(-piece.length // snapshot.PAGE) * snapshot.PAGE
             mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
             mapped.append(MappedPiece(address, end, piece))
@@ -349,19 +355,22 @@ class ReplaySession:
     def _task_of(self, process: int) -> int:
         return next(task for task, owner in self._process.items() if owner == process)
 
-    def _map(self, event: SyscallEvent) -> None:
-        address, args = event.result, event.args
+    def _map(self, event: SyscallEvent) -> bool:
+        """Maps memory; whether the content of a file that does not change is there already."""
+        address, args, task = event.result, event.args, event.task
+        shared = args[3] & 0xF in _MAP_SHARED_TYPES
         at, piece = event.pieces[0] if event.pieces else (address, None)
+        if piece and not (piece.shared or shared or at != address or len(event.pieces) > 1):
+            pid = self.real(task)
+            snapshot.map_piece(self._engine, task, pid, address, args[1], args[2], piece, self._store)
+            return True
         if piece is None or not piece.shared:
-            shared = args[3] & 0xF in _MAP_SHARED_TYPES
-            snapshot.map_anonymous(self._engine, event.task, address, args[1], args[2], shared)
-            return
-        kind = _MAP_SHARED if args[3] & 0xF in _MAP_SHARED_TYPES else _MAP_PRIVATE
+            snapshot.map_anonymous(self._engine, task, address, args[1], args[2], shared)
+            return False
+        kind = _MAP_SHARED if shared else _MAP_PRIVATE
         flags = kind | _MAP_FIXED | _MAP_NORESERVE
         offset = self._shared.offset(piece.shared, piece.start + piece.offset - (at - address))
-        result = self._engine.inject(
-            event.task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset
-        )
+        result = self._engine.inject(task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset)
         if result != address:
             raise ValueError(f"error {result}")
         end = start = piece.start + piece.offset - (at - address)
@@ -369,6 +378,7 @@ class ReplaySession:
             self._shared.clear(piece.shared, end, part.start + part.offset)
             end = part.start + part.offset + part.length
         self._shared.clear(piece.shared, end, start + args[1])
+        return False
 
     def _write(self, pid: int, mapped: list[MappedPiece], address: int, data: bytes) -> None:
         """Writes to memory, or to the file of shared memory where the task has it read-only."""
@@ -388,7 +398,7 @@ class ReplaySession:
             if low < high:
                 offset = part.piece.offset + low - part.start
                 piece = FilePiece(part.piece.hash, offset, high - low, part.piece.name)
-                snapshot.fill(pid, low, piece, self.file)
+                snapshot.fill(pid, low, piece, self._store)
 
     def _remap(self, event: SyscallEvent, mapped: list[MappedPiece]) -> None:
         old, old_size, new_size, flags, *_ = event.args
