@@ -48,7 +48,6 @@ class TraceReader:
         self.chunks, self._tail = self._read_chunks()
         if not self.chunks:
             raise TraceError(f"{path} holds no event: the recorder ended before the first one was written")
-        self._decompressor = zstandard.ZstdDecompressor()
         self._decoded: tuple[int, list[Event]] | None = None
         self._times: dict[int, int] = {0: 0}
         self.end = self._read_end()
@@ -131,10 +130,20 @@ class TraceReader:
         """The encoded events of a chunk."""
         frame = self._frame(self.chunks[index])
         try:
-            return self._decompressor.decompress(frame, max_output_size=_LARGEST_FRAME)
+            return zstandard.ZstdDecompressor().decompress(frame, max_output_size=_LARGEST_FRAME)
         except zstandard.ZstdError as error:
             first = self.chunks[index].first
             raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
+
+    def size_of(self, index: int) -> int:
+        """The bytes of the encoded events of a chunk, as it says itself; negative where it does not."""
+        return int(zstandard.frame_content_size(self._frame(self.chunks[index])))
+
+    def read_data(self, index: int, buffer: memoryview) -> None:
+        """Fills a buffer with the encoded events of a chunk. Raises ValueError where it is not as long."""
+        reader = zstandard.ZstdDecompressor().stream_reader(self._frame(self.chunks[index]))
+        if reader.readinto(buffer) != len(buffer) or reader.read(1):
+            raise ValueError("a chunk of another size than it says")
 
     def events_of(self, index: int) -> list[Event]:
         """The events of a chunk."""

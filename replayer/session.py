@@ -24,6 +24,7 @@ from ..events import (
 )
 from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece
+from .ahead import ChunksAhead
 from .sharing import SharedMemory, StoredMemory
 
 TYPE_CHECKING = False  # see light.py
@@ -101,6 +102,7 @@ class ReplaySession:
         self._shared = SharedMemory()
         self._store = StoredMemory(trace, self._shared.descriptor, whole=verify)
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
+        self._chunks = ChunksAhead(trace)
         self._chunk = -1
         self._process: dict[int, int] = {}
         self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
@@ -126,6 +128,7 @@ class ReplaySession:
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
+        self._chunks.close()
         self._store.close()
         self._shared.close()
         os.sched_setaffinity(0, self._affinity)
@@ -211,11 +214,12 @@ class ReplaySession:
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]
-        data = self.trace.data_of(index)
+        data = self._chunks.data_of(index)
         if self._selection:
             data = self._selection.filtered(data, chunk.first)
         self._engine.load(chunk.first, chunk.events, data)
         self._chunk = index
+        self._chunks.begin(index + 1)
 
     def _divergence(self, reason: str) -> DivergenceError:
         from .divergence import describe
