@@ -251,13 +251,11 @@ enum request stop_by_dispatch(struct recorder *recorder, struct task *task)
 bool settle_entry(struct task *task)
 {
     struct space *space = task->group->space;
-    if (!task->redirected) {
-        task->site = space_site(space, task->entry.rip);
-        return true;
-    }
+    uint64_t entry = task->entry.rip;
+    if (task->redirected) task->entry.rip = task->return_to;
     task->redirected = false;
-    task->site = space_site(space, task->return_to);
-    task->entry.rip = task->return_to;
+    task->site = space_site(space, task->entry.rip);
+    if (task->entry.rip == entry && task->site == entry) return true;
     task->entry.rcx = task->site;
     return tracee_set_registers(task->turn.tid, &task->entry) == 0;
 }

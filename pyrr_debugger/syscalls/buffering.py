@@ -36,10 +36,10 @@ _ALWAYS = """
     getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr inotify_add_watch inotify_init
     inotify_init1 inotify_rm_watch lchown lgetxattr link linkat listen listxattr llistxattr lseek lstat
     memfd_create mkdir mkdirat newfstatat open openat pipe pipe2 pread64 preadv readlink readlinkat rename renameat
-    renameat2 rmdir rt_sigaction rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min sched_getparam
-    sched_getscheduler setsockopt shutdown socket socketpair stat statfs statx symlink symlinkat sysinfo time
-    timerfd_create timerfd_gettime timerfd_settime times truncate umask uname unlink unlinkat utime utimensat
-    utimes
+    renameat2 rmdir rt_sigaction rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min
+    sched_getparam sched_getscheduler setsockopt shutdown socket socketpair stat statfs statx symlink symlinkat
+    sysinfo time timerfd_create timerfd_gettime timerfd_settime times truncate umask uname unlink unlinkat utime
+    utimensat utimes
     FUTEX_CMP_REQUEUE FUTEX_REQUEUE FUTEX_WAKE FUTEX_WAKE_BITSET FUTEX_WAKE_OP F_DUPFD F_DUPFD_CLOEXEC F_GETFD
     F_GETFL F_GETLK F_GETPIPE_SZ F_OFD_GETLK F_OFD_SETLK F_SETFD F_SETFL F_SETLK F_SETPIPE_SZ
 """
