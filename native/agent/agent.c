@@ -1,4 +1,5 @@
 /* The hook: what the agent does with a system call. Freestanding; it keeps everything in its state (agent.h). */
+#define _GNU_SOURCE
 #include "agent.h"
 
 #include <fcntl.h>
@@ -129,6 +130,8 @@ static bool is_plain_memory(uint64_t number, const uint64_t arguments[6])
     if (number == SYS_brk) return true;
     if (number == SYS_mmap && !(arguments[3] & MAP_ANONYMOUS)) return false;
     if (number == SYS_mmap && !(arguments[3] & MAP_FIXED)) return true;
+    /* A mapping that grows may show more of its file, and is the recorder's then. */
+    if (number == SYS_mremap && (arguments[2] > arguments[1] || arguments[3] & ~(uint64_t)MREMAP_MAYMOVE)) return false;
     return !is_code(arguments[0], arguments[1]);
 }
 

@@ -47,7 +47,7 @@ _OTHERS = {
     Buffering.READ: "read readv recvfrom recvmsg accept accept4",
     Buffering.WRITE: "write writev pwrite64 pwritev sendto sendmsg",
     Buffering.WAIT: "poll epoll_wait epoll_pwait",
-    Buffering.MEMORY: "mmap munmap mprotect madvise brk",
+    Buffering.MEMORY: "mmap munmap mprotect mremap madvise brk",
     Buffering.ALONE: "select pselect6 ppoll nanosleep clock_nanosleep connect flock sched_yield F_SETLKW F_OFD_SETLKW "
     "FUTEX_WAIT FUTEX_WAIT_BITSET",
 }
