@@ -107,10 +107,10 @@ def is_agent(mapping: procfs.Mapping) -> bool:
     return bool(_engine.AGENT[0] <= mapping.start < _engine.AGENT[1])
 
 
-def take(pid: int, store: FileStore) -> Snapshot:
-    """The snapshot of a stopped process with one task. Raises OSError when it is gone."""
+def take(pid: int, store: FileStore, maps: list[procfs.Mapping]) -> Snapshot:
+    """The snapshot of a stopped process with one task and these mappings. Raises OSError when it is gone."""
     regions = []
-    for mapping in procfs.read_maps(pid):
+    for mapping in maps:
         if mapping.name.startswith(_KERNEL_OWN) or is_agent(mapping):
             continue
         piece = store.store_mapped(pid, mapping) if mapping.inode else None

@@ -240,14 +240,16 @@ class RecordingSession:
         with open(f"/proc/{process}/exe", "rb") as file:
             if file.read(5)[4:] != _ELF_CLASS_64:
                 raise CannotRecord(f"{os.readlink(file.name)} is a 32-bit program")
-        _hide_vdso(task)
-        agent = self._install_agent(task, process)
-        for mapping in procfs.read_maps(process):
+        maps = procfs.read_maps(process)
+        _hide_vdso(task, maps)
+        if agent := self._install_agent(task, process, maps):
+            maps = procfs.read_maps(process)
+        for mapping in maps:
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
                 piece = self._files.store_mapped(process, mapping)
                 self._replace_random(task, mapping.start, mapping.end - mapping.start, piece)
                 self._learn_sites(task, process, mapping.start, mapping.end, piece)
-        image = snapshot.take(process, self._files).to_wire()
+        image = snapshot.take(process, self._files, maps).to_wire()
         image["agent"] = agent
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
@@ -255,10 +257,10 @@ class RecordingSession:
         self._emit(EventKind.EXEC, task, image)
         self._writer.begin()
 
-    def _install_agent(self, task: int, process: int) -> bool:
+    def _install_agent(self, task: int, process: int, maps: list[procfs.Mapping]) -> bool:
         """Puts the agent into a new program, with room for stubs below it."""
         program = os.readlink(f"/proc/{process}/exe")
-        first = next((m.start for m in procfs.read_maps(process) if m.name == program), 0)
+        first = next((m.start for m in maps if m.name == program), 0)
         return self._engine.install(task, max(0, first - _STUB_DISTANCE))
 
     def _learn_sites(self, task: int, process: int, start: int, end: int, piece: FilePiece | None) -> None:
@@ -428,11 +430,11 @@ def _signals(root: int, is_recorded: Callable[[int], bool]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _hide_vdso(task: int) -> None:
+def _hide_vdso(task: int, maps: list[procfs.Mapping]) -> None:
     """Makes libc take real system calls for the time: without its entry in the auxiliary vector on the stack, the
     vDSO is not found (getauxval(3))."""
     stack = int.from_bytes(_engine.registers(task)[_RSP : _RSP + 8], "little")
-    end = next(m.end for m in procfs.read_maps(task) if m.start <= stack < m.end)
+    end = next(m.end for m in maps if m.start <= stack < m.end)
     data = _engine.read(task, stack, end - stack)
     words = memoryview(data[: len(data) // 8 * 8]).cast("Q")
     at = 1 + words[0] + 1  # argc, argv and its NULL

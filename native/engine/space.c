@@ -11,6 +11,7 @@
 
 /* Since Linux 6.4; not in older headers. */
 #define PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG_ 0x4210
+enum { PR_SET_SYSCALL_USER_DISPATCH_ = 59 };
 struct dispatch_configuration {
     uint64_t mode, selector, offset, length;
 };
@@ -83,7 +84,11 @@ bool space_dispatch(pid_t tid, const struct agent_image *image, bool on)
     /* The addresses behind the two instructions whose calls pass, and what lies between. */
     uint64_t first = AGENT_TEXT + image->places.calls + SYSCALL_INSTRUCTION_BYTES;
     uint64_t last = AGENT_TEXT + image->places.traced + SYSCALL_INSTRUCTION_BYTES;
-    return on ? dispatch_calls(tid, first, last) : dispatch_calls(tid, 0, 0);
+    if (on ? dispatch_calls(tid, first, last) : dispatch_calls(tid, 0, 0)) return true;
+    /* Before Linux 6.4 only the task itself can ask for it; Linux 5.11 is the first to know it. */
+    const uint64_t arguments[6] = {PR_SET_SYSCALL_USER_DISPATCH_, on, on ? first : 0, on ? last - first + 1 : 0};
+    bool dead;
+    return tracee_inject_at(tid, AGENT_TEXT + image->places.traced, SYS_prctl, arguments, &dead) == 0;
 }
 
 static int64_t map(pid_t tid, uint64_t address, uint64_t size, uint64_t protection, bool *dead)

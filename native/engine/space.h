@@ -68,7 +68,7 @@ void release_space(struct space *space);
 /* Puts the agent into a stopped task's memory, with room for stubs at `near` (0: none) and below its libraries. Zero, or a
    negative error; the task may then be dead. */
 int space_install(struct space *space, pid_t tid, const struct agent_image *image, uint64_t near);
-/* Has the kernel send a stopped task's calls to the tracer, or no more. Linux 6.4. */
+/* Has the kernel send a stopped task's calls to the tracer, or no more. The agent must be there. */
 bool space_dispatch(pid_t tid, const struct agent_image *image, bool on);
 /* The same with any range of addresses behind the instructions whose calls the kernel takes; 0, 0: of all. */
 bool dispatch_calls(pid_t tid, uint64_t first, uint64_t last);

@@ -136,21 +136,22 @@ static bool step_to_syscall_stop(pid_t tid)
     return true;
 }
 
-static int64_t inject_unmasked(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
+static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead)
 {
     struct user_regs_struct saved, registers;
     *dead = true;
     static const uint8_t syscall_instruction[SYSCALL_INSTRUCTION_BYTES] = {0x0f, 0x05};
     uint8_t code[SYSCALL_INSTRUCTION_BYTES];
     if (tracee_get_registers(tid, &saved)) return -ESRCH;
-    if (tracee_read(tid, saved.rip, code, sizeof code) != sizeof code) return -EFAULT;
-    if (!tracee_write(tid, saved.rip, syscall_instruction, sizeof code)) return -EFAULT;
+    if (!place && tracee_read(tid, saved.rip, code, sizeof code) != sizeof code) return -EFAULT;
+    if (!place && !tracee_write(tid, saved.rip, syscall_instruction, sizeof code)) return -EFAULT;
     registers = saved;
+    if (place) registers.rip = place;
     tracee_prepare_call(&registers, number, arguments);
     if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid) || !step_to_syscall_stop(tid)) return -ESRCH;
     if (tracee_get_registers(tid, &registers)) return -ESRCH;
     int64_t result = (int64_t)registers.rax;
-    if (!tracee_write(tid, saved.rip, code, sizeof code)) return -ESRCH;
+    if (!place && !tracee_write(tid, saved.rip, code, sizeof code)) return -ESRCH;
     if ((int64_t)saved.orig_rax >= 0 && is_restart((int64_t)saved.rax)) {
         saved.rax = (int64_t)saved.rax == -ERESTART_RESTARTBLOCK_ ? 219 : saved.orig_rax;
         saved.rip -= SYSCALL_INSTRUCTION_BYTES;
@@ -162,15 +163,17 @@ static int64_t inject_unmasked(pid_t tid, uint64_t number, const uint64_t argume
 }
 
 /* With all signals blocked: one that came in between would be taken for the end of the call. */
-int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead)
+int64_t tracee_inject_at(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead)
 {
     uint64_t mask, all = ~UINT64_C(0);
     *dead = true;
     if (ptrace(PTRACE_GETSIGMASK, tid, sizeof mask, &mask) == -1 || ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all) == -1) return -ESRCH;
-    int64_t result = inject_unmasked(tid, number, arguments, dead);
+    int64_t result = inject_unmasked(tid, place, number, arguments, dead);
     ptrace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask);
     return result;
 }
+
+int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead) { return tracee_inject_at(tid, 0, number, arguments, dead); }
 
 /* Below task/: the file of the whole process adds up all its threads (do_task_stat, fs/proc/array.c). */
 char tracee_state(pid_t tid)

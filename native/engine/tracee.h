@@ -46,6 +46,8 @@ bool tracee_wait(pid_t tid, int *status);
    A call that a stop had interrupted is restarted as the kernel would. Returns its result; *dead tells that the task
    ended on the way. */
 int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead);
+/* The same at a syscall instruction that is there already. */
+int64_t tracee_inject_at(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead);
 
 /* 'R', 'S', 't', ... from /proc/TID/stat; 0 when it is gone. */
 char tracee_state(pid_t tid);
