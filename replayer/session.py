@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from ..events import (
 )
 from ..trace_format import EventKind, FilePiece
 from ..trace_reader import TraceReader
+from .checkpoints import Checkpoint, Checkpoints, default_budget, is_copied_by_fork, shared_parts
+from .position import Position, parse
 from .selection import Selection
 from .sharing import SharedMemory
 
@@ -42,6 +45,10 @@ _CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
+_LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
+_LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.01  # seconds of replay between checkpoints
+_FIRST_SEARCH = 8  # events that a search backward looks at first
+_FIRST_PACE = 1e-5  # seconds an event, before it is known
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
 
 
@@ -74,12 +81,23 @@ class Verification:
     first: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _State:
+    """What a session knows of the processes at a position, beside what the engine knows."""
+
+    process: dict[int, int]
+    mapped: dict[int, list[MappedPiece]]
+    stack: dict[int, tuple[int, int]]
+    ended: bool
+
+
 class ReplaySession:
-    """Replays a trace from its beginning. A context manager: nothing is left behind at its end.
+    """A program of a trace, run again to any position: docs/api.md. A context manager: nothing is left behind at its
+    end.
 
     `stdout` and `stderr` are descriptors to which the program's output goes as it is replayed; -1 is nowhere.
     With `verify`, checksums in the trace are compared, into `verification`. With a `selection`, only its events are
-    replayed.
+    replayed. `checkpoint_memory` is how many bytes `seek` may use for checkpoints: a quarter of what is free if None.
     """
 
     def __init__(
@@ -89,6 +107,7 @@ class ReplaySession:
         stderr: int = -1,
         verify: bool = False,
         selection: Selection | None = None,
+        checkpoint_memory: int | None = None,
     ) -> None:
         """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
         trace.check()
@@ -99,10 +118,14 @@ class ReplaySession:
         self._shared = SharedMemory()
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
         self._chunk = -1
+        self._loaded = -1, b""
         self._process: dict[int, int] = {}
         self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
+        self._cost = 0.0  # seconds of replay from the beginning to here
+        self._ran = 0.0, 0  # seconds, and events replayed in them
+        self.checkpoints = Checkpoints(default_budget() if checkpoint_memory is None else checkpoint_memory)
         for hash_ in trace.files():
             self.file(hash_)  # before anything runs, so that nothing damaged is replayed even in part
         self._affinity = os.sched_getaffinity(0)
@@ -117,6 +140,7 @@ class ReplaySession:
 
     def close(self) -> None:
         """Ends every replayed process."""
+        self.checkpoints.clear()
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
@@ -175,7 +199,15 @@ class ReplaySession:
 
         Raises DivergenceError where the replay is not the recording.
         """
-        until = self.trace.count if until is None else min(until, self.trace.count)
+        began, start = time.perf_counter(), self.position
+        try:
+            self._run(self.trace.count if until is None else min(until, self.trace.count))
+        finally:
+            passed = time.perf_counter() - began
+            self._cost += passed
+            self._ran = self._ran[0] + passed, self._ran[1] + self.position - start
+
+    def _run(self, until: int) -> None:
         while not self._ended:
             try:
                 outcome, reason = self._engine.run(until)
@@ -194,6 +226,114 @@ class ReplaySession:
             else:
                 self._policy(self._current())
 
+    def seek(self, position: int | str | Position) -> None:
+        """Goes to a position, forward or backward, from the nearest checkpoint; leaves new ones on its way.
+
+        A str is a position as README.md has them. Raises PyrrError where the trace has no such position, and
+        DivergenceError where the replay is not the recording.
+        """
+        if isinstance(position, str):
+            position = parse(position)
+        target = position if isinstance(position, int) else position.resolve(self.trace)
+        if not 0 <= target <= self.trace.count:
+            raise PyrrError(f"{target} is outside of the trace, which has {self.trace.count} events")
+        if not self.checkpoints:
+            if self.position:
+                raise RuntimeError("run() and seek() have been mixed: a session that seeks begins with seek()")
+            self.checkpoints.add(Checkpoint(0, 0.0, self._engine.checkpoint()[0], (), self._state(), [], []))
+        nearest = self.checkpoints.before(target)
+        if not nearest.position <= self.position <= target:
+            self._go_back(nearest)
+        self._go_forward(target)
+
+    def find(self, condition: Callable[[Event], bool], backward: bool = False) -> int | None:
+        """The number of the nearest event after this position, or before it, that meets a condition; None if there is
+        none. Nothing is replayed for it."""
+        if not backward:
+            return next((e.number for e in self.trace.events(self.position + 1) if condition(e)), None)
+        end = self.position
+        while end > 0:
+            start = self.trace.chunks[self.trace.chunk_of(end - 1)].first
+            found = [e.number for e in self.trace.events(start, end) if condition(e)]
+            if found:
+                return found[-1]
+            end = start
+        return None
+
+    def run_until(
+        self, predicate: Callable[[ReplaySession], bool], task: int | None = None, backward: bool = False
+    ) -> bool:
+        """Goes to the nearest event (of a task, if one is given), after this position or before it, at which
+        `predicate(session)` is true. Where there is none it goes to the end or the start, and is False."""
+        if not backward:
+            while (number := self.find(lambda e: task in (None, e.task))) is not None:
+                self.seek(number)
+                if predicate(self):
+                    return True
+            self.seek(self.trace.count)
+            return False
+        end, size = self.position, _FIRST_SEARCH
+        while end > 0:
+            start, found = max(0, end - size), None
+            for event in list(self.trace.events(start, end)):
+                if task in (None, event.task):
+                    self.seek(event.number)
+                    if predicate(self):
+                        found = event.number
+            if found is not None:
+                self.seek(found)
+                return True
+            end, size = start, size * 2
+        self.seek(0)
+        return False
+
+    def _go_forward(self, target: int) -> None:
+        """Runs to a target in steps that halve the way, each with a checkpoint behind it, so that moving back from the
+        target costs little at first."""
+        while self.position < target and not self._ended:
+            pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
+            rest = target - self.position
+            near = rest * pace < _SMALLEST_GAP
+            self.run(self.position + (rest if near else max(1, min(rest // 2, int(_LARGEST_GAP / pace)))))
+            if self._cost - self.checkpoints.before(self.position).cost > _SMALLEST_GAP:
+                self._take_checkpoint()
+
+    def _state(self) -> _State:
+        mapped = {process: list(parts) for process, parts in self.mapped.items()}
+        return _State(dict(self._process), mapped, dict(self._stack), self._ended)
+
+    def _take_checkpoint(self) -> None:
+        """Takes one here, if that can be done: not where a fork would not have all the memory, or shares too much."""
+        began = time.perf_counter()
+        processes = {process: task for task, process in reversed(self._process.items())}
+        reals = {task: self.real(task) for task in processes.values()}
+        shared = shared_parts(reals)
+        if shared is None or self._shared.size() > _LARGEST_SHARED or not all(map(is_copied_by_fork, reals.values())):
+            return
+        try:
+            copies, pids = self._engine.checkpoint()
+        except OSError:  # no more processes, no more memory; or a task that cannot be copied now
+            return
+        of_copies = tuple(pids[task] for task in reals)
+        files = self._shared.content()
+        self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
+        self._cost += time.perf_counter() - began  # it counts, lest more time goes into them than into replay
+
+    def _go_back(self, checkpoint: Checkpoint) -> None:
+        self._load(self.trace.chunk_of(checkpoint.position))
+        state: _State = checkpoint.state
+        self._engine.restore(checkpoint.copies)
+        self._process = dict(state.process)
+        self.mapped = {process: list(parts) for process, parts in state.mapped.items()}
+        self._stack = dict(state.stack)
+        self._ended = state.ended
+        self._cost = checkpoint.cost
+        self._shared.put_back(checkpoint.files)
+        for part in checkpoint.shared:
+            pid = self.real(part.task)
+            if _engine.read(pid, part.start, len(part.data)) != part.data:
+                _engine.write(pid, part.start, part.data)
+
     def _current(self) -> Event:
         """The next event, decoded alone: its whole chunk would take longer than it takes to replay."""
         try:
@@ -204,10 +344,10 @@ class ReplaySession:
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]
-        data = self.trace.data_of(index)
-        if self._selection:
-            data = self._selection.filtered(data, chunk.first)
-        self._engine.load(chunk.first, chunk.count, data)
+        if index != self._loaded[0]:
+            data = self.trace.data_of(index)
+            self._loaded = index, self._selection.filtered(data, chunk.first) if self._selection else data
+        self._engine.load(chunk.first, chunk.count, self._loaded[1])
         self._chunk = index
 
     def _divergence(self, reason: str) -> DivergenceError:
@@ -419,12 +559,21 @@ class ReplaySession:
         self._engine.advance(0)
 
     def memory_checksum(self, task: int) -> str:
-        """One checksum of all memory that a task can write, for comparing two replays."""
+        """One checksum of all memory that a task can write, for comparing two positions.
+
+        How it is divided into mappings is left out: the kernel does not merge memory that was mapped after a fork
+        with what lay there before (is_mergeable_anon_vma, mm/vma.c).
+        """
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
+        last = 0
         for start, end, _, sums in checksum.of_task(self.real(task)):
-            digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
+            if start != last:
+                digest.update(last.to_bytes(8, "little") + start.to_bytes(8, "little"))
+            digest.update(sums)
+            last = end
+        digest.update(last.to_bytes(8, "little"))
         return digest.hexdigest()
 
     def next_event(self) -> Event | None:

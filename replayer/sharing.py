@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from ..trace_format import FilePiece
 
@@ -41,6 +42,37 @@ class SharedMemory:
         if size > 0:
             with mmap.mmap(self.descriptor, size, offset=self.offset(number, start)) as memory:
                 memory.madvise(mmap.MADV_REMOVE)
+
+    def content(self) -> list[tuple[int, bytes]]:
+        """All that is in the memory file: (offset, bytes) of each part that is no hole."""
+        found = []
+        for start, end in self._parts():
+            found.append((start, os.pread(self.descriptor, end - start, start)))
+        return found
+
+    def size(self) -> int:
+        """The bytes that `content` gives."""
+        return sum(end - start for start, end in self._parts())
+
+    def put_back(self, content: list[tuple[int, bytes]]) -> None:
+        """Makes the memory file what it was."""
+        for start, end in list(self._parts()):
+            with mmap.mmap(self.descriptor, end - start, offset=start) as memory:
+                memory.madvise(mmap.MADV_REMOVE)
+        for start, data in content:
+            os.pwrite(self.descriptor, data, start)
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        end = 0
+        while True:
+            try:
+                start = os.lseek(self.descriptor, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            end = os.lseek(self.descriptor, start, os.SEEK_HOLE)
+            yield start, end
 
     def write(self, number: int, at: int, data: bytes | memoryview) -> None:
         """Changes a recorded file."""

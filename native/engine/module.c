@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "checkpoint.h"
 #include "checksum.h"
 #include "events.h"
 #include "recorder.h"
@@ -583,6 +584,37 @@ static PyObject *Replayer_watch(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+#define CHECKPOINT "pyrr_debugger._engine.checkpoint"
+
+static void free_checkpoint(PyObject *capsule) { checkpoint_free(PyCapsule_GetPointer(capsule, CHECKPOINT)); }
+
+static PyObject *Replayer_checkpoint(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct checkpoint *checkpoint = checkpoint_take(&((Replayer *)self)->state);
+    if (!checkpoint) return os_error(errno);
+    PyObject *capsule = PyCapsule_New(checkpoint, CHECKPOINT, free_checkpoint), *tasks = PyDict_New();
+    for (struct actor *actor = checkpoint->actors; tasks && actor; actor = actor->next) {
+        PyObject *task = PyLong_FromLong(actor->task), *real = PyLong_FromLong(actor->real);
+        if (!task || !real || PyDict_SetItem(tasks, task, real)) Py_CLEAR(tasks);
+        Py_XDECREF(task);
+        Py_XDECREF(real);
+    }
+    if (!capsule) checkpoint_free(checkpoint);
+    return Py_BuildValue("(NN)", capsule, tasks);
+}
+
+static PyObject *Replayer_restore(PyObject *self, PyObject *args)
+{
+    PyObject *capsule;
+    if (!PyArg_ParseTuple(args, "O", &capsule)) return NULL;
+    const struct checkpoint *checkpoint = PyCapsule_GetPointer(capsule, CHECKPOINT);
+    if (!checkpoint) return NULL;
+    int error = checkpoint_restore(&((Replayer *)self)->state, checkpoint);
+    if (error) return os_error(-error);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Replayer_get_position(PyObject *self, void *closure)
 {
     (void)closure;
@@ -602,6 +634,8 @@ static PyMethodDef Replayer_methods[] = {
     {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
     {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal)."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
+    {"checkpoint", Replayer_checkpoint, METH_NOARGS, "checkpoint() -> (checkpoint, {task: pid of its copy})."},
+    {"restore", Replayer_restore, METH_VARARGS, "restore(checkpoint): go on from there; its chunk has been loaded."},
     {NULL, NULL, 0, NULL},
 };
 
