@@ -39,21 +39,42 @@ def modules(session: ReplaySession, task: int) -> list[pythonstack.Module]:
     return found
 
 
-def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonFrame, ...]:
-    """The Python frames of a task, innermost first; none when it runs no Python."""
+def interpreter_of(session: ReplaySession, task: int) -> pythonstack.Interpreter | None:
+    """The CPython in the process of a task. It is good for this position."""
+    mapped = frozenset((part.start, part.piece.hash) for part in session.mapped.get(session.process_of(task), []))
+    memory = _TaskMemory(session, task)
+    if mapped in session.interpreters:
+        known = session.interpreters[mapped]
+        return known and known.at(memory)
     try:
-        interpreter = pythonstack.Interpreter.find(_TaskMemory(session, task), modules(session, task))
-        if interpreter is None:
-            return ()
+        found = pythonstack.Interpreter.find(memory, modules(session, task))
+    except OSError:
+        return None
+    session.interpreters[mapped] = found
+    return found
+
+
+def python_thread(
+    session: ReplaySession, task: int, known: pythonstack.KnownCodes | None = None
+) -> pythonstack.PythonThread | None:
+    """The Python thread that a task is; None when it runs no Python."""
+    try:
+        interpreter = interpreter_of(session, task)
         pointer = session.registers(task)["fs_base"]
+        threads = interpreter.threads(known) if interpreter else []
     except (OSError, KeyError):
-        return ()
-    threads = interpreter.threads()
+        return None
     # glibc's pthread_t is the address of the thread's control block, which fs points at.
     for thread in threads:
         if thread.native_thread == pointer:
-            return thread.frames
-    return threads[0].frames if len(threads) == 1 else ()
+            return thread
+    return threads[0] if len(threads) == 1 else None
+
+
+def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonFrame, ...]:
+    """The Python frames of a task, innermost first; none when it runs no Python."""
+    thread = python_thread(session, task)
+    return thread.frames if thread else ()
 
 
 def native_location(session: ReplaySession, task: int) -> str:

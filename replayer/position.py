@@ -173,6 +173,12 @@ class Output:
         text = os.fsdecode(self.pattern.pattern)
         return _pick(self.numbers(writes(trace)), self.which, f"output that matches /{text}/")
 
+    def all(self, trace: TraceReader) -> frozenset[int]:
+        """All such writes."""
+        from .output import writes
+
+        return frozenset(self.numbers(writes(trace)))
+
     def numbers(self, writes: Iterable[tuple[SyscallEvent, bytes]]) -> Iterator[int]:
         """The numbers of the writes that complete a match, one for each match."""
         lines = {1: b"", 2: b""}

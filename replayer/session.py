@@ -28,6 +28,7 @@ from ..events import (
     SyscallEvent,
     decode,
 )
+from ..pythonstack import Interpreter
 from ..trace_format import EventKind, FilePiece
 from ..trace_reader import TraceReader
 from .checkpoints import Checkpoint, Checkpoints, default_budget, is_copied_by_fork, shared_parts
@@ -46,7 +47,7 @@ _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
-_LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.01  # seconds of replay between checkpoints
+_LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _FIRST_SEARCH = 8  # events that a search backward looks at first
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
@@ -115,6 +116,7 @@ class ReplaySession:
         self._selection = selection
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
+        self.interpreters: dict[frozenset[tuple[int, str]], Interpreter | None] = {}  # by what is mapped (place.py)
         self._shared = SharedMemory()
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
         self._chunk = -1
@@ -124,6 +126,7 @@ class ReplaySession:
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
         self._cost = 0.0  # seconds of replay from the beginning to here
+        self._smallest_gap = _SMALLEST_GAP
         self._ran = 0.0, 0  # seconds, and events replayed in them
         self.checkpoints = Checkpoints(default_budget() if checkpoint_memory is None else checkpoint_memory)
         for hash_ in trace.files():
@@ -293,9 +296,9 @@ class ReplaySession:
         while self.position < target and not self._ended:
             pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
             rest = target - self.position
-            near = rest * pace < _SMALLEST_GAP
+            near = rest * pace < self._smallest_gap
             self.run(self.position + (rest if near else max(1, min(rest // 2, int(_LARGEST_GAP / pace)))))
-            if self._cost - self.checkpoints.before(self.position).cost > _SMALLEST_GAP:
+            if self._cost - self.checkpoints.before(self.position).cost > self._smallest_gap:
                 self._take_checkpoint()
 
     def _state(self) -> _State:
@@ -317,7 +320,8 @@ class ReplaySession:
         of_copies = tuple(pids[task] for task in reals)
         files = self._shared.content()
         self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
-        self._cost += time.perf_counter() - began  # it counts, lest more time goes into them than into replay
+        # Its time, and as much again for the pages that are now copied when they are written, is a tenth of all.
+        self._smallest_gap = min(_LARGEST_GAP, max(_SMALLEST_GAP, 20 * (time.perf_counter() - began)))
 
     def _go_back(self, checkpoint: Checkpoint) -> None:
         self._load(self.trace.chunk_of(checkpoint.position))
