@@ -40,7 +40,9 @@ def modules(session: ReplaySession, task: int) -> list[pythonstack.Module]:
 
 
 def interpreter_of(session: ReplaySession, task: int) -> pythonstack.Interpreter | None:
-    """The CPython in the process of a task. It is good for this position."""
+    """The CPython in the process of a task, if there is one. It is good for this position."""
+    if task not in session.tasks:
+        return None
     mapped = frozenset((part.start, part.piece.hash) for part in session.mapped.get(session.process_of(task), []))
     memory = _TaskMemory(session, task)
     if mapped in session.interpreters:
