@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import pythonstack
+from ..errors import PyrrError
 from ..symbols import SymbolTable, load_bias
 
 if TYPE_CHECKING:
@@ -54,6 +55,19 @@ def interpreter_of(session: ReplaySession, task: int) -> pythonstack.Interpreter
         return None
     session.interpreters[mapped] = found
     return found
+
+
+def python_functions(session: ReplaySession, task: int, names: tuple[str, ...]) -> dict[str, int]:
+    """The addresses of functions of CPython's C API in the process of a task. Raises PyrrError if one is not there."""
+    memory = _TaskMemory(session, task)
+    for module in modules(session, task):
+        try:
+            found = pythonstack.exported(memory, module, ("_PyRuntime", *names))
+        except OSError:
+            continue
+        if found is not None:
+            return found
+    raise PyrrError("the interpreter does not export what an evaluation needs")
 
 
 def python_thread(

@@ -18,6 +18,7 @@ from ..pythonstack import Value
 from ..pythonstack.memory import UnreadableError
 from . import expression
 from .description import describe_event
+from .evaluation import EvaluationError, evaluate
 from .place import native_location, python_thread
 from .position import Occurrence, Output, parse
 from .session import ReplaySession
@@ -59,9 +60,10 @@ COMMANDS = (
     _command("list l", "[LINE]", "source around the current line, or around LINE"),
     _command("args a", "", "the arguments of the frame"),
     _command("locals", "", "the local variables of the frame"),
-    _command("p", "PATH", "the value of a variable, of its attributes and items: p order.lines[0]", "do_print"),
-    _command("pp", "PATH", "the same, on several lines", "do_pretty_print"),
-    _command("whatis", "PATH", "the type of a value"),
+    _command("p", "EXPRESSION", "its value; it is evaluated in a clone: nothing of the replay changes", "do_print"),
+    _command("pp", "EXPRESSION", "the same, on several lines", "do_pretty_print"),
+    _command("whatis", "EXPRESSION", "the type of its value"),
+    _command("!", "STATEMENT", "carried out in a clone: what it changes is gone with it", "do_run"),
     _command("exception", "", "look at the frames of the exception that is being handled, or that nobody caught"),
     _command("source", "", "the file and function of the frame"),
     _command("when", "", "the position, its event, and where the machine code stands"),
@@ -139,11 +141,11 @@ class Prompt:
         self._last = line
         if not line:
             return
-        name, _, rest = line.partition(" ")
+        name, _, rest = ("!", "", line[1:]) if line.startswith("!") else line.partition(" ")
         command = _BY_NAME.get(name)
         try:
             if command is None:
-                self.do_print(line) if not name.isidentifier() or self._is_name(name) else self._unknown(name)
+                self._no_command(line, name)
             else:
                 getattr(self, command.method)(rest.strip())
         except PyrrError as error:
@@ -160,11 +162,11 @@ class Prompt:
         """What a command line may begin with, for completion."""
         return [*_BY_NAME, *self.stack.locals(self.index)]
 
-    def _is_name(self, name: str) -> bool:
-        return self.stack.lookup(self.index, name) is not None
-
-    def _unknown(self, name: str) -> None:
-        raise PyrrError(f"there is no command and no variable {name!r}: 'help' lists the commands")
+    def _no_command(self, line: str, name: str) -> None:
+        """As in pdb: what is no command is Python."""
+        if name.isidentifier() and self.stack.lookup(self.index, name) is None:
+            raise PyrrError(f"there is no command and no variable {name!r}: 'help' lists the commands")
+        self.do_run(line)
 
     # Where we are
 
@@ -251,23 +253,39 @@ class Prompt:
         for name, value in variables.items():
             self.say(f"{name} = {value}")
 
-    def _value(self, text: str) -> Value:
+    def _evaluate(self, text: str, how: str) -> str:
         if not text:
-            raise PyrrError("what? Give a variable")
-        return expression.evaluate(self.stack, self.index, text)
+            raise PyrrError("what? Give an expression")
+        try:
+            return evaluate(self.session, self.stack, self.index, text, how)
+        except EvaluationError:
+            raise
+        except PyrrError as error:
+            return self._from_memory(text, how, error)
+
+    def _from_memory(self, text: str, how: str, error: PyrrError) -> str:
+        """What can be said without running anything, where nothing can be run."""
+        try:
+            value = expression.evaluate(self.stack, self.index, text)
+            shown = pprint.pformat(value.decoded()) if how == "pretty" else str(value)
+        except (PyrrError, UnreadableError):
+            raise error from None
+        return f"{shown}\n(read from memory: {error})"
 
     def do_print(self, text: str) -> None:
-        self.say(str(self._value(text)))
+        self.say(self._evaluate(text, "show"))
 
     def do_pretty_print(self, text: str) -> None:
-        value = self._value(text)
-        try:
-            self.say(pprint.pformat(value.decoded()))
-        except UnreadableError as error:
-            raise PyrrError(f"{text}: its memory cannot be read ({error})") from None
+        self.say(self._evaluate(text, "pretty"))
 
     def do_whatis(self, text: str) -> None:
-        self.say(self._value(text).type_name)
+        self.say(self._evaluate(f"type({text})" if text else "", "show"))
+
+    def do_run(self, text: str) -> None:
+        answer = self._evaluate(text, "run").rstrip("\n")
+        if answer:
+            self.say(answer)
+        self.say("(in a clone: the replay is what it was)")
 
     def do_exception(self, _: str) -> None:
         stack = handled_stack(self.session, self.stack.task)

@@ -6,13 +6,13 @@ import contextlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 
 import msgpack
 
-from .. import _engine, checksum, cpu, registers, snapshot
+from .. import _engine, checksum, cpu, procfs, registers, snapshot
 from ..agent import agent_image
 from ..errors import PyrrError, TraceError
 from ..events import (
@@ -46,6 +46,7 @@ _CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
+_SEARCHED_AT_ONCE = 1 << 20  # bytes
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _FIRST_SEARCH = 8  # events that a search backward looks at first
@@ -180,6 +181,14 @@ class ReplaySession:
         """How a task is stopped: `call`, `fault`, `none` (right behind its last event) or `dead`."""
         return self._engine.actor(task)[1]
 
+    def brk(self, task: int) -> int:
+        """The end of a task's heap, as brk(2) moves it; 0 before it has been asked for."""
+        return self._engine.actor(task)[3]
+
+    def clone(self, task: int) -> int:
+        """A copy of a task, to be run and thrown away (clone.py): its process id. Raises OSError."""
+        return self._engine.clone(task)
+
     def registers(self, task: int) -> dict[str, int]:
         """The general registers of a task."""
         return registers.unpack(_engine.registers(self.real(task)))
@@ -187,6 +196,37 @@ class ReplaySession:
     def read(self, task: int, address: int, size: int) -> bytes:
         """Memory of a task; shorter where it ends."""
         return _engine.read(self.real(task), address, size)
+
+    def mappings(self, task: int) -> list[procfs.Mapping]:
+        """The memory of a task, by address; what is mapped from a stored file has its recorded name. What replay
+        itself needs is left out."""
+        parts = self.mapped.get(self.process_of(task), [])
+        low, high = self._stack.get(self.process_of(task), (0, 0))
+        found = []
+        for mapping in procfs.read_maps(self.real(task)):
+            if mapping.start == _engine.GATE_PAGE or snapshot.is_agent(mapping):
+                continue
+            names = [part.piece.name for part in parts if part.start < mapping.end and mapping.start < part.end]
+            name = "[stack]" if low <= mapping.start < high else names[-1] if names else ""
+            found.append(mapping._replace(name=name, inode=0, device="00:00", offset=0, deleted=False))
+        return found
+
+    def search(self, task: int, pattern: bytes) -> Iterator[int]:
+        """The addresses at which bytes lie in the memory of a task."""
+        if not pattern:
+            raise ValueError("an empty pattern is everywhere")
+        for mapping in self.mappings(task):
+            if not mapping.prot:
+                continue
+            overlap = b""
+            for start in range(mapping.start, mapping.end, _SEARCHED_AT_ONCE):
+                size = min(_SEARCHED_AT_ONCE, mapping.end - start)
+                text = overlap + self.read(task, start, size)
+                at = text.find(pattern)
+                while at >= 0:
+                    yield start - len(overlap) + at
+                    at = text.find(pattern, at + 1)
+                overlap = text[len(text) - len(pattern) + 1 :] if len(pattern) > 1 else b""
 
     def file(self, hash_: str) -> bytes:
         """A stored file of the trace."""

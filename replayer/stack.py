@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..pythonstack import KnownCodes, PythonFrame, Traceback, Value, Variables
+from ..pythonstack import KnownCodes, PythonFrame, PythonThread, Traceback, Value, Variables
 from ..pythonstack.memory import UnreadableError
 from .place import interpreter_of, python_thread
 from .session import ReplaySession
+
+_PRINTING = "_print_exception_bltin"  # in traceback.py; Python/pythonrun.c, _PyErr_Display
+_IMPORTING = "<frozen importlib"
 
 Path = tuple[int, ...]
 """The code objects of a frame and of its callers, outermost first: what tells a frame from others. A call that was left
@@ -64,13 +67,21 @@ class PythonStack:
         return found
 
 
+def own_frames(thread: PythonThread) -> tuple[PythonFrame, ...]:
+    """The frames of the program; none while the interpreter runs Python code by itself: for its start, and to print an
+    exception that nobody caught, for which 3.13 imports a module."""
+    frames = thread.frames
+    own = frames and frames[-1].function != _PRINTING and not frames[-1].file.startswith(_IMPORTING)
+    return frames if own else ()
+
+
 def stack_of(session: ReplaySession, task: int) -> PythonStack:
     """The Python stack of a task at this position, live or of an uncaught exception."""
     interpreter = interpreter_of(session, task)
     thread = python_thread(session, task)
     if interpreter is None or thread is None:
         return PythonStack(task, ())
-    if not thread.frames and (uncaught := interpreter.last_traceback()) is not None:
+    if not own_frames(thread) and (uncaught := interpreter.last_traceback()) is not None:
         return _of_traceback(task, uncaught, interpreter.variables())
     return PythonStack(task, thread.frames, None, interpreter.variables())
 
@@ -112,7 +123,7 @@ class Way:
         if self._task not in session.tasks:
             return ()
         thread = python_thread(session, self._task, self._known)
-        return thread.frames if thread else ()
+        return own_frames(thread) if thread else ()
 
     def _own(self, session: ReplaySession) -> PythonFrame | None:
         """The frame that is looked at, if it is there."""

@@ -99,10 +99,10 @@ def test_failure_is_where_it_opens(at_failure: Session) -> None:
         ["done = {0: [0, 0], 1: [1, 2], 2: [2, 4], 3: [3, 6], 4: [4, 8]}", "number = 4", "limit = 0"]
     )
     assert at_failure("p done[3][1]") == "6"
-    assert at_failure("done[-1]") == "*** done, a dict, has no item -1"
-    assert at_failure("whatis done") == "dict"
+    assert at_failure("done[-1]") == "*** KeyError: -1"
+    assert at_failure("whatis done") == "<class 'dict'>"
     assert at_failure("pp done[2]") == "[2, 4]"
-    assert at_failure("p limit + 1").startswith("*** ")
+    assert at_failure("p limit + 1") == "1"
     assert "ZeroDivisionError" in at_failure("exception")
     assert at_failure("up") == f"> {SOURCE}(30)<module>()\n-> sys.exit(main())"
     assert at_failure("p __name__") == "'__main__'"

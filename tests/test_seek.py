@@ -206,6 +206,25 @@ def test_running_until_something_is_so(recorded: Callable[[str], TraceReader]) -
         assert session.position == trace.count
 
 
+def test_memory_is_searched_and_mapped(recorded: Callable[[str], TraceReader]) -> None:
+    """What is written lies in memory, where the call says so; files have their recorded names."""
+    trace = recorded("steps")
+    with ReplaySession(trace) as session:
+        session.seek("output:/^end 3/")
+        (task,) = session.tasks
+        address = session.registers(task)["rsi"]
+        assert address in list(session.search(task, b"end 3\n"))
+        assert all(session.read(task, one, 6) == b"end 3\n" for one in session.search(task, b"end 3\n"))
+        with pytest.raises(ValueError, match="empty"):
+            next(session.search(task, b""))
+        mappings = session.mappings(task)
+        (at,) = [one for one in mappings if one.start <= address < one.end]
+        assert at.prot & 2
+        assert any(one.name == "[stack]" and one.start <= session.registers(task)["rsp"] < one.end for one in mappings)
+        assert any(one.name.rpartition("/")[2].startswith("libc") and one.prot & 4 for one in mappings)
+        assert not any("pyrr" in one.name for one in mappings)
+
+
 def test_opening_and_closing_often(recorded: Callable[[str], TraceReader]) -> None:
     """Descriptors and processes of a session end with it."""
     trace = recorded("exit_status")

@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 
 static void free_actors(struct actor *actors)
 {
@@ -113,4 +116,17 @@ void checkpoint_free(struct checkpoint *checkpoint)
 {
     free_actors(checkpoint->actors);
     free(checkpoint);
+}
+
+pid_t diversion_start(struct actor *actor) { return clone_with_state(actor, actor, 0); }
+
+enum stop diversion_run(pid_t real, int *signal)
+{
+    int status;
+    do {
+        if (ptrace(PTRACE_SYSEMU, real, 0, 0) == -1 || !tracee_wait(real, &status)) return STOP_DEAD;
+    } while (WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_STOP);
+    if (!WIFSTOPPED(status)) return STOP_DEAD;
+    *signal = WSTOPSIG(status);
+    return *signal == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
 }

@@ -19,4 +19,9 @@ struct checkpoint *checkpoint_take(struct replayer *replayer);
 int checkpoint_restore(struct replayer *replayer, const struct checkpoint *checkpoint);
 void checkpoint_free(struct checkpoint *checkpoint);
 
+/* A clone of one actor, alone in its process, to be run and thrown away: it is nobody's actor. -errno on failure. */
+pid_t diversion_start(struct actor *actor);
+/* Runs a clone to its next system call, which is not made, or to a fault; *signal is that of the fault. */
+enum stop diversion_run(pid_t real, int *signal);
+
 #endif

@@ -9,7 +9,7 @@ CPython 3.8 to 3.14, without free-threaded builds, on x86-64. The idea is py-spy
 """
 
 from .frames import KnownCodes, PythonFrame
-from .image import Module
+from .image import Module, exported
 from .interpreter import Interpreter, PythonThread, Traceback
 from .memory import Memory
 from .variables import Value, Variables
@@ -26,4 +26,4 @@ __all__ = [
     "Value",
     "Variables",
 ]
-__all__ += ["interpreter_version"]
+__all__ += ["exported", "interpreter_version"]
