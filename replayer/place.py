@@ -95,12 +95,22 @@ def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonF
 
 def native_location(session: ReplaySession, task: int) -> str:
     """`libc.so.6+0xf1a30 (read+0x10)` for the task's instruction pointer."""
-    return describe_address(session, task, session.registers(task)["rip"])
+    address = session.registers(task)["rip"]
+    # A patched call is made in a stub, which has the address behind the call's own instruction before its own.
+    before = session.read(task, address - 10, 10)
+    if before[8:] == b"\x0f\x05" and not _mapped_at(session, task, address):
+        site = int.from_bytes(before[:8], "little")
+        address = site if _mapped_at(session, task, site) else address
+    return describe_address(session, task, address)
+
+
+def _mapped_at(session: ReplaySession, task: int, address: int) -> list[MappedPiece]:
+    return [part for part in session.mapped.get(session.process_of(task), []) if part.start <= address < part.end]
 
 
 def describe_address(session: ReplaySession, task: int, address: int) -> str:
     """An address as module+offset and symbol."""
-    mapped = [part for part in session.mapped.get(session.process_of(task), []) if part.start <= address < part.end]
+    mapped = _mapped_at(session, task, address)
     if not mapped:
         return f"{address:#x}"
     part = mapped[-1]

@@ -127,6 +127,7 @@ class ReplaySession:
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
         self._cost = 0.0  # seconds of replay from the beginning to here
+        self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
         self._ran = 0.0, 0  # seconds, and events replayed in them
         self.checkpoints = Checkpoints(default_budget() if checkpoint_memory is None else checkpoint_memory)
@@ -360,8 +361,10 @@ class ReplaySession:
         of_copies = tuple(pids[task] for task in reals)
         files = self._shared.content()
         self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
-        # Its time, and as much again for the pages that are now copied when they are written, is a tenth of all.
-        self._smallest_gap = min(_LARGEST_GAP, max(_SMALLEST_GAP, 20 * (time.perf_counter() - began)))
+        # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages that
+        # are now copied when they are written.
+        self._quickest = min(self._quickest, time.perf_counter() - began)
+        self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
 
     def _go_back(self, checkpoint: Checkpoint) -> None:
         self._load(self.trace.chunk_of(checkpoint.position))
