@@ -127,6 +127,7 @@ class ReplaySession:
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
         self._cost = 0.0  # seconds of replay from the beginning to here
+        self._interrupted = False
         self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
         self._ran = 0.0, 0  # seconds, and events replayed in them
@@ -331,10 +332,18 @@ class ReplaySession:
         self.seek(0)
         return False
 
+    def interrupt(self) -> None:
+        """Has the move that is under way, or the next one, raise KeyboardInterrupt at a position on its way: for signal
+        handlers. An exception of their own could come amid an event."""
+        self._interrupted = True
+
     def _go_forward(self, target: int) -> None:
         """Runs to a target in steps that halve the way, each with a checkpoint behind it, so that moving back from the
         target costs little at first."""
         while self.position < target and not self._ended:
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
             pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
             rest = target - self.position
             near = rest * pace < self._smallest_gap
@@ -363,6 +372,7 @@ class ReplaySession:
         self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
         # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages that
         # are now copied when they are written.
+        self._interrupted = False
         self._quickest = min(self._quickest, time.perf_counter() - began)
         self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +225,41 @@ def test_memory_is_searched_and_mapped(recorded: Callable[[str], TraceReader]) -
         assert any(one.name == "[stack]" and one.start <= session.registers(task)["rsp"] < one.end for one in mappings)
         assert any(one.name.rpartition("/")[2].startswith("libc") and one.prot & 4 for one in mappings)
         assert not any("pyrr" in one.name for one in mappings)
+
+
+def test_a_move_is_interrupted(recorded: Callable[[str], TraceReader]) -> None:
+    """At a position on its way, from which one can go on."""
+    trace = recorded("sqlite_database")
+    with ReplaySession(trace) as session:
+        session.interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            session.seek("end")
+        assert session.position < trace.count
+        session.seek("50%")
+        expected = look(session)
+        timer = threading.Timer(0.01, session.interrupt)
+        timer.start()
+        with contextlib.suppress(KeyboardInterrupt):
+            session.run_until(lambda _: False, backward=True)
+            session.run_until(lambda _: False)
+        timer.join()
+        with contextlib.suppress(KeyboardInterrupt):
+            session.seek("50%")
+        session.seek("50%")
+        assert look(session) == expected
+
+
+def test_the_example_of_the_documentation(
+    recorded: Callable[[str], TraceReader], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Prints the variables of a failure, and evaluates there."""
+    trace = recorded("steps")
+    text = (Path(__file__).parent.parent / "docs" / "api.md").read_text()
+    example = text.partition("```python\n")[2].partition("```")[0]
+    example = example.replace("/tmp/trace", str(trace.path)).replace("days + 1", "limit + 1")
+    exec(compile(example, "docs/api.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == ["number = 4", "limit = 0", "1"]
 
 
 def test_opening_and_closing_often(recorded: Callable[[str], TraceReader]) -> None:

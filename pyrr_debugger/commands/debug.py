@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 
@@ -36,6 +37,10 @@ def command(trace: str | None, to: Position | None) -> None:
     from ..replayer.session import ReplaySession
 
     with TraceReader(home.find(trace)) as reader, ReplaySession(reader) as session:
+        if sys.stdin.isatty():
+            signal.signal(signal.SIGINT, lambda *_: session.interrupt())
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         where = "the position asked for"
         if to is None:
             where = open_at_failure(session)
