@@ -10,6 +10,7 @@ _COMMANDS = {
     "record": "Record a program and its children.",
     "replay": "Replay a trace, to its end or to an event.",
     "debug": "Look at a program at any position; step backward.",
+    "gdb": "Look at a program at any position with gdb.",
     "dump": "Print the events of a trace, like strace.",
     "info": "Describe a trace.",
     "verify": "Replay a trace and compare all of its memory.",

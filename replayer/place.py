@@ -95,13 +95,18 @@ def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonF
 
 def native_location(session: ReplaySession, task: int) -> str:
     """`libc.so.6+0xf1a30 (read+0x10)` for the task's instruction pointer."""
+    return describe_address(session, task, program_address(session, task))
+
+
+def program_address(session: ReplaySession, task: int) -> int:
+    """Where a task stands in its program: its instruction pointer, or, in the stub of a patched call, the address
+    behind the call's own instruction, which the stub has before its own (native/agent/agent.h)."""
     address = session.registers(task)["rip"]
-    # A patched call is made in a stub, which has the address behind the call's own instruction before its own.
     before = session.read(task, address - 10, 10)
     if before[8:] == b"\x0f\x05" and not _mapped_at(session, task, address):
         site = int.from_bytes(before[:8], "little")
-        address = site if _mapped_at(session, task, site) else address
-    return describe_address(session, task, address)
+        return site if _mapped_at(session, task, site) else address
+    return address
 
 
 def _mapped_at(session: ReplaySession, task: int, address: int) -> list[MappedPiece]:

@@ -195,6 +195,10 @@ class ReplaySession:
         """The general registers of a task."""
         return registers.unpack(_engine.registers(self.real(task)))
 
+    def xstate(self, task: int) -> bytes:
+        """The vector registers of a task: its XSAVE area."""
+        return _engine.xstate(self.real(task))
+
     def read(self, task: int, address: int, size: int) -> bytes:
         """Memory of a task; shorter where it ends."""
         return _engine.read(self.real(task), address, size)
