@@ -1,9 +1,10 @@
 """What recording and replaying cost, as ratios to the bare program: python bench/run.py [--runs N] [WORKLOAD...]
 
-Each workload runs bare, under strace (if there is one), recorded and replayed; the runs take turns so that
-a slow moment of the machine hits all alike, and the table shows medians. It judges nothing.
+Each workload runs bare, under strace (if there is one), recorded with and without the agent, and replayed; the runs
+take turns so that a slow moment of the machine hits all alike, and the table shows medians. It judges nothing.
 The computation and the server time themselves, without their start; under replay that time is the recorded one, so that
-the whole is timed. The server needs gunicorn (pip install '.[bench]').
+the whole is timed. The server needs gunicorn (pip install '.[bench]'); for the suite of click an environment is made
+in the user's cache, once.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from pathlib import Path
@@ -31,17 +33,48 @@ WORKLOADS = {
     "computation": [sys.executable, str(HERE / "compute.py")],
     "start-up": [sys.executable, "-c", "pass"],
     "10k thread switches and back": [sys.executable, str(HERE / "ping_pong.py")],
+    "50k inserts into sqlite": [sys.executable, str(HERE / "inserts.py")],
+    "import of 30 modules": [sys.executable, str(HERE / "imports.py")],
+    "click's own tests": [
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "not expand_args",
+    ],  # needs its directory
     "50 subprocesses": [sys.executable, str(HERE / "subprocesses.py")],
     "20k asyncio round trips": [sys.executable, str(HERE / "echo.py")],
     "500 requests to gunicorn": [*GUNICORN, "--chdir", str(HERE), "application:application"],
 }
 SERVER = "500 requests to gunicorn"
+SUITE = "click's own tests"
+CLICK = "click==8.1.7"
 TIME_THEMSELVES = ("computation", SERVER)
-WAYS = ("native", "strace", "record", "replay")
+WAYS = ("native", "strace", "record", "no agent", "replay")
+
+
+def with_click() -> tuple[str, str]:
+    """A Python with click and pytest, and click's sources, which have its tests. Made once."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "pyrr-bench")
+    python, sources = cache / "environment/bin/python", cache / CLICK.replace("==", "-")
+    if not sources.is_dir():
+        pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(cache / "environment")], check=True)
+        subprocess.run([*pip, "install", CLICK, "pytest<9"], check=True)  # pytest 9 refuses click's parameters
+        subprocess.run([*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", str(cache), CLICK], check=True)
+        with tarfile.open(f"{sources}.tar.gz") as archive:
+            archive.extractall(cache)
+    return str(python), str(sources / "tests")
 
 
 def words(way: str, workload: str, trace: Path) -> list[str]:
-    under = command(way, WORKLOADS[workload], trace)
+    program = WORKLOADS[workload]
+    if workload == SUITE and way != "replay":
+        python, tests = with_click()
+        program = [python, *program, tests]
+    under = command(way, program, trace)
     return [sys.executable, str(HERE / "server.py"), *under] if workload == SERVER and way != "replay" else under
 
 
@@ -50,6 +83,8 @@ def command(way: str, program: list[str], trace: Path) -> list[str]:
         return ["strace", "-f", "-o", "/dev/null", *program]
     if way == "record":
         return [PYRR, "record", "-q", "-o", str(trace), *program]
+    if way == "no agent":
+        return [PYRR, "record", "--no-agent", "-q", "-o", f"{trace}.no-agent", *program]
     if way == "replay":
         return [PYRR, "replay", str(trace)]
     return program
@@ -119,8 +154,8 @@ def main() -> None:
                 for way in ways:
                     if way in failed:
                         continue
-                    if way == "record":
-                        remove(trace)
+                    if way in ("record", "no agent"):
+                        remove(trace if way == "record" else Path(f"{trace}.no-agent"))
                     times_itself = workload in TIME_THEMSELVES and way != "replay"
                     result = run(words(way, workload, trace), options.timeout, times_itself)
                     if isinstance(result, str):
@@ -138,6 +173,7 @@ def main() -> None:
             ]  # fmt: skip
             table.add_row(workload, *cells, bytes_per_event(trace, options.timeout))
             remove(trace)
+            remove(Path(f"{trace}.no-agent"))
     console = Console()
     console.print(table)
     for failure in failures:

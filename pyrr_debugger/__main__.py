@@ -5,15 +5,17 @@ from __future__ import annotations
 import sys
 
 from .errors import PyrrError
-from .recorder import launch
+from .recorder import launch as recorder
+from .replayer import launch as replayer
 
 
 def main() -> None:
     """Runs `pyrr`; errors of the user's concern are one message on stderr."""
     try:
-        request = launch.plain_request(sys.argv[1:])
-        if request:
-            launch.record(request)
+        if recording := recorder.plain_request(sys.argv[1:]):
+            recorder.record(recording)
+        if replay := replayer.plain_request(sys.argv[1:]):
+            replayer.replay(replay)
         from .cli import cli
 
         cli(prog_name="pyrr")

@@ -177,8 +177,6 @@ class CpuFeatures(NamedTuple):
     @classmethod
     def from_wire(cls, wire: object) -> CpuFeatures:
         """The inverse of `to_wire`; TraceError if `wire` is not what that makes."""
-        import re
-
         if not isinstance(wire, dict):
             raise TraceError("The trace's description of the processor is not a map.")
         vendor, brand, xcr0, packed = (wire.get(key) for key in ("vendor", "brand", "xcr0", "leaves"))
@@ -188,11 +186,20 @@ class CpuFeatures(NamedTuple):
             raise TraceError(f"The trace's description of the processor has an impossible xcr0: {xcr0!r}.")
         leaves: dict[tuple[int, int], Registers] = {}
         for name, answer in packed.items():
-            match = re.fullmatch(r"0x([0-9a-f]{1,8})\.([0-9]{1,9})", name) if isinstance(name, str) else None
-            if match is None or not isinstance(answer, bytes) or len(answer) != 16:
+            place = _leaf_of(name) if isinstance(name, str) else None
+            if place is None or not isinstance(answer, bytes) or len(answer) != 16:
                 raise TraceError(f"The trace's description of the processor has a malformed leaf: {name!r}.")
-            leaves[int(match[1], 16), int(match[2])] = struct.unpack("<4I", answer)
+            leaves[place] = struct.unpack("<4I", answer)
         return cls(vendor, brand, xcr0, leaves)
+
+
+def _leaf_of(name: str) -> tuple[int, int] | None:
+    """The leaf and subleaf that are named, as "0x7.0"; None where they are not."""
+    prefix, _, rest = name.partition("x")
+    leaf, _, subleaf = rest.partition(".")
+    hexadecimal = 0 < len(leaf) <= 8 and not set(leaf) - set("0123456789abcdef")
+    decimal = 0 < len(subleaf) <= 9 and not set(subleaf) - set("0123456789")
+    return (int(leaf, 16), int(subleaf)) if prefix == "0" and hexadecimal and decimal else None
 
 
 def features(cpuid: Cpuid, xcr0: int) -> CpuFeatures:

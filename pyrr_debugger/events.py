@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from .errors import TraceError
+from .light import NamedTuple
 from .trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeAlias
 
 Memory = tuple[tuple[int, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """What all events have: their number in the trace, the recorded id of their task, and the microseconds
-    since the start of the recording."""
-
-    number: int
-    task: int
-    time: int
+# All events have their number in the trace, the recorded id of their task, and the microseconds since the start of
+# the recording.
 
 
-@dataclass(frozen=True, slots=True)
-class SyscallEvent(Event):
+class SyscallEvent(NamedTuple):
     """One system call of one task: what it was asked, what it answered.
 
     `inputs` and `outputs` are (address, bytes) pairs of the task's memory: what the kernel read (long
@@ -34,6 +29,9 @@ class SyscallEvent(Event):
     was in the task's memory.
     """
 
+    number: int
+    task: int
+    time: int
     nr: int
     args: tuple[int, ...]
     result: int
@@ -47,19 +45,23 @@ class SyscallEvent(Event):
     sent: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class ExecEvent(Event):
+class ExecEvent(NamedTuple):
     """A new program image: `image` is the stored form of a `pyrr_debugger.snapshot.Snapshot`."""
 
+    number: int
+    task: int
+    time: int
     image: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SignalEvent(Event):
+class SignalEvent(NamedTuple):
     """A handler of the program was entered: siginfo, then registers, vector state and stack frame at its first
     instruction. `place` says where the signal found the task: 0 right behind its last event, 1 at the entry of
     its next system call, 2 at a fault of its own."""
 
+    number: int
+    task: int
+    time: int
     signal: int
     place: int
     info: bytes
@@ -69,85 +71,114 @@ class SignalEvent(Event):
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SpawnEvent(Event):
+class SpawnEvent(NamedTuple):
     """Task `task` was created by `parent`; it has not run yet. `process` is its thread group."""
 
+    number: int
+    task: int
+    time: int
     parent: int
     flags: int
     process: int
 
 
-@dataclass(frozen=True, slots=True)
-class StartEvent(Event):
+class StartEvent(NamedTuple):
     """A spawned task runs for the first time, from these registers."""
 
+    number: int
+    task: int
+    time: int
     outputs: Memory
     registers: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ExitEvent(Event):
+class ExitEvent(NamedTuple):
     """A task ended with this wait status. `arrived` is False when that found it behind its last event, before
     it came to another one."""
 
+    number: int
+    task: int
+    time: int
     status: int
     arrived: bool
     outputs: Memory
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionEvent(Event):
+class InstructionEvent(NamedTuple):
     """An instruction with an outside result (rdtsc, rdrand, ...): the registers it changed, by index into
     struct user_regs_struct."""
 
+    number: int
+    task: int
+    time: int
     address: int
     name: str
     length: int
     changes: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ChecksumEvent(Event):
+class ChecksumEvent(NamedTuple):
     """Checksums of the registers and all writable memory of `process` before the next event: `ranges` are
     (start, end, sparse, page sums)."""
 
+    number: int
+    task: int
+    time: int
     process: int
     registers: bytes
     ranges: tuple[tuple[int, int, bool, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LeaveEvent(Event):
+class LeaveEvent(NamedTuple):
     """A task goes on unrecorded from here; `text` says why."""
 
+    number: int
+    task: int
+    time: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoppedEvent(Event):
+class StoppedEvent(NamedTuple):
     """A signal (SIGSTOP, SIGTSTP, ...) stopped the task behind its last event."""
 
+    number: int
+    task: int
+    time: int
     signal: int
 
 
-@dataclass(frozen=True, slots=True)
-class ContinuedEvent(Event):
+class ContinuedEvent(NamedTuple):
     """A stopped task went on, from behind the last event before it was stopped."""
 
+    number: int
+    task: int
+    time: int
 
-@dataclass(frozen=True, slots=True)
-class EndEvent(Event):
-    """The recording is complete. `status` is the wait status of the first process."""
 
+class EndEvent(NamedTuple):
+    """The recording is complete. `status` is the wait status of the first process; `files` are the names of the stored
+    files and the CRC-32 of each as it lies there."""
+
+    number: int
+    task: int
+    time: int
     status: int
+    files: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NoteEvent(Event):
+class NoteEvent(NamedTuple):
     """Something the user should know: what could not be recorded exactly."""
 
+    number: int
+    task: int
+    time: int
     text: str
+
+
+Event: TypeAlias = (
+    "SyscallEvent | ExecEvent | SignalEvent | SpawnEvent | StartEvent | ExitEvent | InstructionEvent | ChecksumEvent"
+    " | LeaveEvent | StoppedEvent | ContinuedEvent | EndEvent | NoteEvent"
+)
 
 
 def decode(number: int, time: int, wire: Any) -> Event:
@@ -240,6 +271,14 @@ def _start(head: Head, items: Sequence[Any]) -> Event:
     return StartEvent(*head, _memory(outputs), registers)
 
 
+def _end(head: Head, items: Sequence[Any]) -> Event:
+    status, files = _typed([*items, []], int, list)[:2]
+    sums = tuple(zip(files[::2], files[1::2], strict=True))
+    if not all(isinstance(name, str) and isinstance(crc, int) for name, crc in sums):
+        raise TypeError("stored files have a name and a checksum")
+    return EndEvent(*head, status, sums)
+
+
 _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SYSCALL: _syscall,
     EventKind.EXEC: lambda head, items: ExecEvent(*head, *_typed(items, dict)[:1]),
@@ -251,7 +290,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,
     EventKind.CHECKSUM: _checksum,
-    EventKind.END: lambda head, items: EndEvent(*head, *_typed(items, int)[:1]),
+    EventKind.END: _end,
     EventKind.LEAVE: lambda head, items: LeaveEvent(*head, *_typed(items, str)[:1]),
     EventKind.NOTE: lambda head, items: NoteEvent(*head, *_typed(items, str)[:1]),
 }

@@ -7,10 +7,6 @@ import os
 
 from .errors import PyrrError
 
-TYPE_CHECKING = False  # see light.py
-if TYPE_CHECKING:
-    from pathlib import Path
-
 LATEST = "latest"
 
 
@@ -54,15 +50,13 @@ def point_latest(trace: str) -> None:
         os.replace(temporary, os.path.join(home, LATEST))
 
 
-def find(name: str | None) -> Path:
+def find(name: str | None) -> str:
     """The trace that a user means by a path, a name, or nothing (the latest). Raises PyrrError."""
-    from pathlib import Path
-
-    named = Path(folder()) / (name or LATEST)
+    named = os.path.join(folder(), name or LATEST)
     if name and os.path.exists(name):
-        return Path(name)
-    if named.exists():
-        return named.resolve()
+        return name
+    if os.path.exists(named):
+        return os.path.realpath(named)
     if name is None:
         raise PyrrError("there is no trace yet: make one with 'pyrr record COMMAND'")
     raise PyrrError(f"there is no trace {name!r}, neither as a path nor in {folder()}; 'pyrr ls' lists them")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
 
 from . import _engine, procfs
 from .errors import PyrrError, TraceError
@@ -25,6 +24,13 @@ if TYPE_CHECKING:
         def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
             """Stores the file behind a mapping: the piece that is mapped."""
             ...
+
+    class StoredMemory(Protocol):
+        """The stored files, for replay: see replayer/sharing.py."""
+
+        def offset(self, piece: FilePiece, length: int) -> int | None: ...
+
+        def content(self, hash_: str) -> bytes: ...
 
 
 PAGE = mmap.PAGESIZE
@@ -118,8 +124,8 @@ def take(pid: int, store: FileStore) -> Snapshot:
     return Snapshot(executable, tuple(regions), registers, xstate, procfs.stack_limit(pid))
 
 
-def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, file: Callable[[str], bytes]) -> None:
-    """Rebuilds a snapshot in the stub process `pid`, which stands for `task`. `file` gives stored files.
+def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, store: StoredMemory) -> None:
+    """Rebuilds a snapshot in the stub process `pid`, which stands for `task`.
 
     Raises PyrrError where the kernel refuses a mapping.
     """
@@ -130,14 +136,21 @@ def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, f
         start = region.start
         if region.name == "[stack]":
             start = lowest_stack(snapshot.stack_limit, region.start, region.end)
-        if start < gate + _engine.GATE_BYTES and region.end > gate:
+        if _touches_gate(start, region.end - start):
             raise PyrrError(f"the program has memory at {gate:#x}, where replay needs its own page")
-        map_anonymous(engine, task, start, region.end - start, region.prot, region.shared)
-        if region.piece:
-            fill(pid, region.start, region.piece, file)
+        if region.piece and not region.shared:
+            map_piece(engine, task, pid, start, region.end - start, region.prot, region.piece, store)
+        else:
+            map_anonymous(engine, task, start, region.end - start, region.prot, region.shared)
+            if region.piece:
+                fill(pid, region.start, region.piece, store)
         for address, content in region.pages:
             _engine.write(pid, address, content)
     _engine.set_registers(pid, snapshot.registers, snapshot.xstate)
+
+
+def _touches_gate(start: int, length: int) -> bool:
+    return start < _engine.GATE_PAGE + _engine.GATE_BYTES and start + length > _engine.GATE_PAGE
 
 
 def lowest_stack(limit: int, start: int, end: int) -> int:
@@ -167,9 +180,34 @@ def map_anonymous(engine: _engine.Replayer, task: int, start: int, length: int, 
     _demand(result - start, f"map {length} bytes at {start:#x}")
 
 
-def fill(pid: int, address: int, piece: FilePiece, file: Callable[[str], bytes]) -> None:
+def map_piece(
+    engine: _engine.Replayer,
+    task: int,
+    pid: int,
+    start: int,
+    length: int,
+    prot: int,
+    piece: FilePiece,
+    store: StoredMemory,
+) -> None:
+    """Maps a private copy of part of a stored file, and zeros behind it, at exactly `start`. Raises PyrrError where
+    the kernel refuses."""
+    length = -(-length // PAGE) * PAGE
+    offset = store.offset(piece, length)
+    if offset is None:
+        map_anonymous(engine, task, start, length, prot, False)
+        fill(pid, start, piece, store)
+        return
+    if _touches_gate(start, length):
+        raise ValueError(f"a file is mapped at {start:#x}, over replay's own page")
+    flags = _MAP_PRIVATE | _MAP_FIXED | _MAP_NORESERVE
+    result = engine.inject(task, _MMAP, start, length, prot, flags, _engine.SHARED_DESCRIPTOR, offset)
+    _demand(result - start, f"map {length} bytes of a file at {start:#x}")
+
+
+def fill(pid: int, address: int, piece: FilePiece, store: StoredMemory) -> None:
     """Writes part of a stored file into memory."""
-    content = memoryview(file(piece.hash))[piece.offset : piece.offset + piece.length]
+    content = memoryview(store.content(piece.hash))[piece.offset : piece.offset + piece.length]
     if content:
         _engine.write(pid, address, content)
 

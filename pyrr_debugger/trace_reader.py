@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO
 
 import msgpack
-import zstandard
 
 from .errors import TraceError
-from .events import EndEvent, Event, decode
+from .events import EndEvent, decode
+from .light import NamedTuple
 from .trace_format import HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
+from .zstd import zstandard
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from io import FileIO
+    from typing import Any, BinaryIO
+
+    from .events import Event
 
 _LARGEST_FRAME = 1 << 32
+_PART = 1 << 18  # bytes of a stored file that are read at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """Where the frame of some whole events lies in the file `events`."""
 
     first: int
-    count: int
+    events: int
     offset: int
     length: int
     crc: int
@@ -33,19 +38,20 @@ class Chunk:
 class TraceReader:
     """Reads a trace, whole or cut. Every method raises TraceError on damage."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
         self.header = self._read_header()
         try:
-            self._file: BinaryIO = open(path / "events", "rb")  # noqa: SIM115 (closed by close)
+            self._file: BinaryIO = open(os.path.join(path, "events"), "rb")  # noqa: SIM115 (closed by close)
         except OSError as error:
             raise TraceError(f"{path} has no readable events ({error.strerror}): it is not a trace") from None
         self.chunks, self._tail = self._read_chunks()
         if not self.chunks:
             raise TraceError(f"{path} holds no event: the recorder ended before the first one was written")
-        self._decompressor = zstandard.ZstdDecompressor()
         self._decoded: tuple[int, list[Event]] | None = None
         self._times: dict[int, int] = {0: 0}
+        self.end = self._read_end()
+        """The last event of a complete trace, which is a chunk of its own; None where the recording was cut."""
 
     def __enter__(self) -> TraceReader:
         return self
@@ -55,7 +61,8 @@ class TraceReader:
 
     def _read_header(self) -> dict[str, Any]:
         try:
-            packed = (self.path / "header").read_bytes()
+            with open(os.path.join(self.path, "header"), "rb") as file:
+                packed = file.read()
         except OSError as error:
             raise TraceError(f"{self.path} is not a trace: its header: {error.strerror}") from None
         try:
@@ -96,13 +103,11 @@ class TraceReader:
     def count(self) -> int:
         """Number of events."""
         last = self.chunks[-1]
-        return last.first + last.count
+        return last.first + last.events
 
-    @property
-    def end(self) -> EndEvent | None:
-        """The last event of a complete trace, which is a chunk of its own; None where the recording was cut."""
+    def _read_end(self) -> EndEvent | None:
         last = self.chunks[-1]
-        if last.count != 1 or self._tail:
+        if last.events != 1 or self._tail:
             return None
         try:
             event = decode(last.first, 0, msgpack.unpackb(self.data_of(len(self.chunks) - 1), strict_map_key=False))
@@ -125,10 +130,20 @@ class TraceReader:
         """The encoded events of a chunk."""
         frame = self._frame(self.chunks[index])
         try:
-            return self._decompressor.decompress(frame, max_output_size=_LARGEST_FRAME)
+            return zstandard.ZstdDecompressor().decompress(frame, max_output_size=_LARGEST_FRAME)
         except zstandard.ZstdError as error:
             first = self.chunks[index].first
             raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
+
+    def size_of(self, index: int) -> int:
+        """The bytes of the encoded events of a chunk, as it says itself; negative where it does not."""
+        return int(zstandard.frame_content_size(self._frame(self.chunks[index])))
+
+    def read_data(self, index: int, buffer: memoryview) -> None:
+        """Fills a buffer with the encoded events of a chunk. Raises ValueError where it is not as long."""
+        reader = zstandard.ZstdDecompressor().stream_reader(self._frame(self.chunks[index]))
+        if reader.readinto(buffer) != len(buffer) or reader.read(1):
+            raise ValueError("a chunk of another size than it says")
 
     def events_of(self, index: int) -> list[Event]:
         """The events of a chunk."""
@@ -146,8 +161,8 @@ class TraceReader:
                 events.append(event)
         except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:
             raise TraceError(f"{self.path}: the chunk of event {chunk.first} is damaged ({error})") from None
-        if len(events) != chunk.count:
-            raise TraceError(f"{self.path}: the chunk of event {chunk.first} does not hold {chunk.count} events")
+        if len(events) != chunk.events:
+            raise TraceError(f"{self.path}: the chunk of event {chunk.first} does not hold {chunk.events} events")
         self._times[index + 1] = time
         self._decoded = (index, events)
         return events
@@ -186,18 +201,44 @@ class TraceReader:
     def files(self) -> list[str]:
         """The names of all stored files."""
         try:
-            return sorted(os.listdir(self.path / "files"))
+            return sorted(os.listdir(os.path.join(self.path, "files")))
         except OSError as error:
             raise TraceError(f"{self.path}: its stored files: {error.strerror}") from None
 
-    def file(self, hash_: str) -> bytes:
-        """Content of the store, compared with its name."""
-        if not hash_.isalnum():
-            raise TraceError(f"{self.path}: {hash_!r} names no stored file")
+    def check_files(self, whole: bool = False) -> None:
+        """Looks for damage in the stored files: each is compared with the checksum that the last event has of it.
+
+        Where that has none, or if `whole`, the content is compared with its name, which takes ten times as long.
+        """
+        sums = dict(self.end.files) if self.end else {}
+        for hash_ in sorted({*self.files(), *sums}):
+            if whole or hash_ not in sums:
+                self.file(hash_)
+            elif self._sum_of(hash_) != sums[hash_]:
+                raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
+
+    def _sum_of(self, hash_: str) -> int:
+        crc = 0
+        part = bytearray(_PART)
         try:
-            packed = (self.path / "files" / hash_).read_bytes()
+            with self._open_file(hash_) as file:
+                while size := file.readinto(part):
+                    crc = zlib.crc32(memoryview(part)[:size], crc)
         except OSError as error:
             raise TraceError(f"{self.path}: the stored file {hash_}: {error.strerror}") from None
+        return crc
+
+    def stored(self, hash_: str) -> StoredFile:
+        """A file of the store, to be read from its beginning."""
+        stored = StoredFile(self._open_file(hash_), f"{self.path}: the stored file {hash_}")
+        if stored.size < 0:
+            stored.size = len(self.file(hash_))
+        return stored
+
+    def file(self, hash_: str) -> bytes:
+        """Content of the store, compared with its name."""
+        with self._open_file(hash_) as file:
+            packed = file.readall()
         try:
             content = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST_FRAME)
         except zstandard.ZstdError as error:
@@ -206,10 +247,43 @@ class TraceReader:
             raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
         return content
 
+    def _open_file(self, hash_: str) -> FileIO:
+        if not hash_.isalnum():
+            raise TraceError(f"{self.path}: {hash_!r} names no stored file")
+        try:
+            return open(os.path.join(self.path, "files", hash_), "rb", buffering=0)
+        except OSError as error:
+            raise TraceError(f"{self.path}: the stored file {hash_}: {error.strerror}") from None
+
     @property
     def size(self) -> int:
         """Bytes on disk, the store included."""
-        return sum(file.stat().st_size for file in self.path.rglob("*") if file.is_file())
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names]
+        return sum(os.path.getsize(file) for file in files)
+
+
+class StoredFile:
+    """The content of a stored file, decompressed as far as it is read; `size` is its length."""
+
+    def __init__(self, file: FileIO, name: str) -> None:
+        """Raises TraceError on damage, as does `read`."""
+        self._name = name
+        try:
+            head = os.pread(file.fileno(), 18, 0)  # the longest frame header (RFC 8878, 3.1.1.1)
+            self.size = int(zstandard.frame_content_size(head))
+            self._stream: Any = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PART)
+        except (OSError, zstandard.ZstdError) as error:
+            raise TraceError(f"{name} is damaged ({error})") from None
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def read(self, buffer: bytearray | memoryview) -> int:
+        """Fills a buffer with what follows; the number of bytes, 0 at the end."""
+        try:
+            return int(self._stream.readinto(buffer))
+        except (OSError, zstandard.ZstdError) as error:
+            raise TraceError(f"{self._name} is damaged ({error})") from None
 
 
 def _frame_size(packed: bytes) -> int:

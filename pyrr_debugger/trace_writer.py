@@ -6,6 +6,8 @@ writing is done by a thread of its own, in order: a chunk reaches the disk after
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import queue
 import signal
@@ -39,7 +41,8 @@ class TraceWriter:
         os.mkdir(os.path.join(path, "files"), 0o700)
         self.path = path
         self.error: OSError | None = None
-        self._known: set[str] = set()
+        self._known: dict[str, None] = {}  # in the order in which the program came to them
+        self._sums: dict[str, int] = {}
         self._compressor: zstandard.ZstdCompressor
         self._cache = FileCache()
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
@@ -60,7 +63,7 @@ class TraceWriter:
     def add_file(self, content: bytes | memoryview, hash_: str) -> None:
         """Stores content under its hash, once."""
         if hash_ not in self._known:
-            self._known.add(hash_)
+            self._known[hash_] = None
             self._queue.put((self._write_file, hash_, content))
 
     def add_stored(self, hash_: str) -> bool:
@@ -68,13 +71,30 @@ class TraceWriter:
         if hash_ not in self._known:
             if not self._cache.link(hash_, self._stored(hash_)):
                 return False
-            self._known.add(hash_)
+            self._known[hash_] = None
         return True
 
     @property
     def cache(self) -> FileCache:
         """Files of earlier recordings, by identity."""
         return self._cache
+
+    def sums(self) -> list[str | int]:
+        """Name and CRC-32 of the stored files, flat, in the order of their use. Waits until they are written."""
+        self._queue.join()
+        sums: list[str | int] = []
+        for hash_ in self._known:
+            with contextlib.suppress(OSError, ValueError):
+                sums += hash_, self._sums[hash_] if hash_ in self._sums else self._sum_of_cached(hash_)
+        return sums
+
+    def _sum_of_cached(self, hash_: str) -> int:
+        if (known := self._cache.recall(f"{hash_}.crc32")) is not None:
+            return int(known)
+        with open(self._stored(hash_), "rb") as file:
+            crc = zlib.crc32(file.read())
+        self._cache.remember(f"{hash_}.crc32", str(crc))
+        return crc
 
     def add_chunk(self, first: int, count: int, data: bytes) -> None:
         """Appends `count` encoded events."""
@@ -103,13 +123,16 @@ class TraceWriter:
         task = self._queue.get()
         if task is None:
             return
-        self._compressor = _zstandard().ZstdCompressor(level=_LEVEL, write_checksum=True)
+        from .zstd import zstandard  # only now: see begin
+
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
         while task is not None:
             if self.error is None:
                 try:
                     task[0](*task[1:])
-                except OSError as error:
-                    self.error = error
+                except Exception as error:  # whatever it is, nobody must wait for this thread in vain
+                    self.error = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+            self._queue.task_done()
             task = self._queue.get()
 
     def _write_header(self) -> None:
@@ -119,34 +142,16 @@ class TraceWriter:
 
     def _write_file(self, hash_: str, content: bytes) -> None:
         path = self._stored(hash_)
+        packed = self._compressor.compress(content)
         with open(path, "xb", buffering=0) as file:
-            _write_all(file, self._compressor.compress(content))
+            _write_all(file, packed)
+        self._sums[hash_] = zlib.crc32(packed)
         self._cache.keep(hash_, path)
 
     def _write_chunk(self, first: int, count: int, data: bytes) -> None:
         frame = self._compressor.compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
         _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
-
-
-def _zstandard() -> Any:
-    """zstandard's extension module, without the package around it where that can be done: the package imports
-    `platform`, which compiles regular expressions for longer than Python takes to start."""
-    from importlib.machinery import PathFinder
-    from importlib.util import module_from_spec
-
-    package = PathFinder.find_spec("zstandard")
-    spec = package and PathFinder.find_spec("zstandard.backend_c", package.submodule_search_locations)
-    if spec and spec.loader:
-        module = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-            return module
-        except ImportError:
-            pass
-    import zstandard
-
-    return zstandard
 
 
 def _write_all(file: Any, data: bytes) -> None:

@@ -177,7 +177,7 @@ class RecordingSession:
                 self._status = status
                 self._engine.detach("the first process had ended")
                 self._flush()  # the end is a chunk of its own: whether a trace is whole is seen without reading it
-                self._emit(EventKind.END, 0, self._status)
+                self._emit(EventKind.END, 0, self._status, self._writer.sums())
                 self._flush()
                 return None
             try:

@@ -112,12 +112,12 @@ class Selection:
         _, space = self._owners[number]
         return space is self._nobody or number < self._until.get(space, 0)
 
-    def filtered(self, data: bytes, first: int) -> bytes:
+    def filtered(self, data: bytes | memoryview, first: int) -> bytes:
         """The encoded events of a chunk, an empty note in the place of each that is not needed; what other processes
         wrote to the terminal is left out."""
         unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
         unpacker.feed(data)
-        kept: list[bytes] = []
+        kept: list[bytes | memoryview] = []
         start = 0
         for number, wire in enumerate(unpacker, first):
             end = unpacker.tell()

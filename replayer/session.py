@@ -5,10 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.resources import files
 
 import msgpack
 
@@ -18,7 +14,6 @@ from ..errors import PyrrError, TraceError
 from ..events import (
     ChecksumEvent,
     EndEvent,
-    Event,
     ExecEvent,
     ExitEvent,
     LeaveEvent,
@@ -28,13 +23,21 @@ from ..events import (
     SyscallEvent,
     decode,
 )
-from ..pythonstack import Interpreter
+from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece
-from ..trace_reader import TraceReader
-from .checkpoints import Checkpoint, Checkpoints, default_budget, is_copied_by_fork, shared_parts
-from .position import Position, parse
-from .selection import Selection
-from .sharing import SharedMemory
+from .ahead import ChunksAhead
+from .sharing import SharedMemory, StoredMemory
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..events import Event
+    from ..pythonstack import Interpreter
+    from ..trace_reader import TraceReader
+    from .checkpoints import Checkpoint, Checkpoints
+    from .position import Position
+    from .selection import Selection
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -52,6 +55,7 @@ _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoint
 _FIRST_SEARCH = 8  # events that a search backward looks at first
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
+_STUB = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "stub"))
 
 
 class DivergenceError(PyrrError):
@@ -64,8 +68,7 @@ class DivergenceError(PyrrError):
         self.event = event
 
 
-@dataclass(frozen=True, slots=True)
-class MappedPiece:
+class MappedPiece(NamedTuple):
     """A stored file in the memory of a replayed process."""
 
     start: int
@@ -73,18 +76,17 @@ class MappedPiece:
     piece: FilePiece
 
 
-@dataclass
 class Verification:
     """What comparing checksums has shown."""
 
-    checksums: int = 0
-    bytes_compared: int = 0
-    differing_bytes: int = 0
-    first: str | None = None
+    def __init__(self) -> None:
+        self.checksums = 0
+        self.bytes_compared = 0
+        self.differing_bytes = 0
+        self.first: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
+class _State(NamedTuple):
     """What a session knows of the processes at a position, beside what the engine knows."""
 
     process: dict[int, int]
@@ -119,9 +121,11 @@ class ReplaySession:
         self.mapped: dict[int, list[MappedPiece]] = {}
         self.interpreters: dict[frozenset[tuple[int, str]], Interpreter | None] = {}  # by what is mapped (place.py)
         self._shared = SharedMemory()
+        self._store = StoredMemory(trace, self._shared.descriptor, whole=verify)
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
+        self._chunks = ChunksAhead(trace)
         self._chunk = -1
-        self._loaded = -1, b""
+        self._loaded: tuple[int, bytes | memoryview] = -1, b""
         self._process: dict[int, int] = {}
         self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
         self._ended = False
@@ -131,11 +135,15 @@ class ReplaySession:
         self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
         self._ran = 0.0, 0  # seconds, and events replayed in them
-        self.checkpoints = Checkpoints(default_budget() if checkpoint_memory is None else checkpoint_memory)
-        for hash_ in trace.files():
-            self.file(hash_)  # before anything runs, so that nothing damaged is replayed even in part
+        self._checkpoint_memory = checkpoint_memory
+        self._checkpoints: Checkpoints | None = None
         self._affinity = os.sched_getaffinity(0)
-        _check_cpu(trace)
+        try:
+            _check_cpu(trace)
+            self._store.check()  # before anything runs, so that nothing damaged is replayed even in part
+        except PyrrError:
+            self.close()
+            raise
         self._bind()
 
     def __enter__(self) -> ReplaySession:
@@ -146,10 +154,13 @@ class ReplaySession:
 
     def close(self) -> None:
         """Ends every replayed process."""
-        self.checkpoints.clear()
+        if self._checkpoints:
+            self._checkpoints.clear()
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
+        self._chunks.close()
+        self._store.close()
         self._shared.close()
         os.sched_setaffinity(0, self._affinity)
 
@@ -170,6 +181,16 @@ class ReplaySession:
     def tasks(self) -> list[int]:
         """The recorded ids of the tasks that live at this position."""
         return list(self._process)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those that `seek` has left."""
+        if self._checkpoints is None:
+            from .checkpoints import Checkpoints, default_budget
+
+            memory = default_budget() if self._checkpoint_memory is None else self._checkpoint_memory
+            self._checkpoints = Checkpoints(memory)
+        return self._checkpoints
 
     def process_of(self, task: int) -> int:
         """The recorded process id of a task."""
@@ -238,7 +259,7 @@ class ReplaySession:
         """A stored file of the trace."""
         if hash_ in self._cached_files:
             return self._cached_files[hash_]
-        content = self.trace.file(hash_)
+        content = self._store.content(hash_)
         if len(content) <= _LARGEST_CACHED:
             self._cached_files[hash_] = content
         return content
@@ -281,7 +302,11 @@ class ReplaySession:
         A str is a position as README.md has them. Raises PyrrError where the trace has no such position, and
         DivergenceError where the replay is not the recording.
         """
+        from .checkpoints import Checkpoint
+
         if isinstance(position, str):
+            from .position import parse
+
             position = parse(position)
         target = position if isinstance(position, int) else position.resolve(self.trace)
         if not 0 <= target <= self.trace.count:
@@ -361,6 +386,8 @@ class ReplaySession:
 
     def _take_checkpoint(self) -> None:
         """Takes one here, if that can be done: not where a fork would not have all the memory, or shares too much."""
+        from .checkpoints import Checkpoint, is_copied_by_fork, shared_parts
+
         began = time.perf_counter()
         processes = {process: task for task, process in reversed(self._process.items())}
         reals = {task: self.real(task) for task in processes.values()}
@@ -405,11 +432,14 @@ class ReplaySession:
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]
-        if index != self._loaded[0]:
-            data = self.trace.data_of(index)
+        loaded = index == self._loaded[0]
+        if not loaded:
+            data = self._chunks.data_of(index)
             self._loaded = index, self._selection.filtered(data, chunk.first) if self._selection else data
-        self._engine.load(chunk.first, chunk.count, self._loaded[1])
+        self._engine.load(chunk.first, chunk.events, self._loaded[1])
         self._chunk = index
+        if not loaded:
+            self._chunks.begin(index + 1)
 
     def _divergence(self, reason: str) -> DivergenceError:
         from .divergence import describe
@@ -419,9 +449,7 @@ class ReplaySession:
 
     def last_events(self, count: int = _LAST_EVENTS) -> list[Event]:
         """The events before this position."""
-        recent: deque[Event] = deque(maxlen=count)
-        recent.extend(self.trace.events(max(0, self.position - count), self.position))
-        return list(recent)
+        return list(self.trace.events(max(0, self.position - count), self.position))
 
     def _policy(self, event: Event) -> None:
         """Carries out an event that the engine leaves to us."""
@@ -450,9 +478,9 @@ class ReplaySession:
         for other in [t for t, process in self._process.items() if process == self._process.get(task, task)]:
             self._engine.forget(other)
             self._process.pop(other)
-        pid = self._engine.start(task, os.fsencode(str(files("pyrr_debugger") / "stub")))
+        pid = self._engine.start(task, _STUB)
         self._process.setdefault(task, task)
-        snapshot.restore(image, self._engine, task, pid, self.file)
+        snapshot.restore(image, self._engine, task, pid, self._store)
         if event.image.get("agent"):
             self._engine.install(task)
         self.mapped[self._process[task]] = [
@@ -501,8 +529,9 @@ class ReplaySession:
         """A memory call that concerns a file: its content comes from the trace."""
         task, pid, args = event.task, self.real(event.task), event.args
         mapped = self.mapped[self._process[task]]
+        placed = False
         if event.nr == _MMAP:
-            self._map(event)
+            placed = self._map(event)
         elif event.nr == _SHMAT and event.outputs:
             snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
         elif event.nr in (_SETRLIMIT, _PRLIMIT):
@@ -514,9 +543,9 @@ class ReplaySession:
             self._remap(event, mapped)
         for address, piece in event.pieces:
             if piece.shared:
-                self._shared.fill(piece, self.file)
-            else:
-                snapshot.fill(pid, address, piece, self.file)
+                self._shared.fill(piece, self._store)
+            elif not placed:
+                snapshot.fill(pid, address, piece, self._store)
             end = address + -(-piece.length // snapshot.PAGE) * snapshot.PAGE
             mapped[:] = [m for m in mapped if m.end <= address or m.start >= end or m.start < address]
             mapped.append(MappedPiece(address, end, piece))
@@ -550,19 +579,22 @@ class ReplaySession:
     def _task_of(self, process: int) -> int:
         return next(task for task, owner in self._process.items() if owner == process)
 
-    def _map(self, event: SyscallEvent) -> None:
-        address, args = event.result, event.args
+    def _map(self, event: SyscallEvent) -> bool:
+        """Maps memory; whether the content of a file that does not change is there already."""
+        address, args, task = event.result, event.args, event.task
+        shared = args[3] & 0xF in _MAP_SHARED_TYPES
         at, piece = event.pieces[0] if event.pieces else (address, None)
+        if piece and not (piece.shared or shared or at != address or len(event.pieces) > 1):
+            pid = self.real(task)
+            snapshot.map_piece(self._engine, task, pid, address, args[1], args[2], piece, self._store)
+            return True
         if piece is None or not piece.shared:
-            shared = args[3] & 0xF in _MAP_SHARED_TYPES
-            snapshot.map_anonymous(self._engine, event.task, address, args[1], args[2], shared)
-            return
-        kind = _MAP_SHARED if args[3] & 0xF in _MAP_SHARED_TYPES else _MAP_PRIVATE
+            snapshot.map_anonymous(self._engine, task, address, args[1], args[2], shared)
+            return False
+        kind = _MAP_SHARED if shared else _MAP_PRIVATE
         flags = kind | _MAP_FIXED | _MAP_NORESERVE
         offset = self._shared.offset(piece.shared, piece.start + piece.offset - (at - address))
-        result = self._engine.inject(
-            event.task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset
-        )
+        result = self._engine.inject(task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset)
         if result != address:
             raise ValueError(f"error {result}")
         end = start = piece.start + piece.offset - (at - address)
@@ -570,6 +602,7 @@ class ReplaySession:
             self._shared.clear(piece.shared, end, part.start + part.offset)
             end = part.start + part.offset + part.length
         self._shared.clear(piece.shared, end, start + args[1])
+        return False
 
     def _write(self, pid: int, mapped: list[MappedPiece], address: int, data: bytes) -> None:
         """Writes to memory, or to the file of shared memory where the task has it read-only."""
@@ -589,7 +622,7 @@ class ReplaySession:
             if low < high:
                 offset = part.piece.offset + low - part.start
                 piece = FilePiece(part.piece.hash, offset, high - low, part.piece.name)
-                snapshot.fill(pid, low, piece, self.file)
+                snapshot.fill(pid, low, piece, self._store)
 
     def _remap(self, event: SyscallEvent, mapped: list[MappedPiece]) -> None:
         old, old_size, new_size, flags, *_ = event.args

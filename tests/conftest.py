@@ -47,6 +47,15 @@ def one_interpreter() -> Interpreter:
     return next((one for one in INTERPRETERS if one.runs_pytest), INTERPRETERS[-1])
 
 
+WAYS = {"agent": (), "no-agent": ("--no-agent",)}
+
+
+@pytest.fixture(params=WAYS if harness.LONG else ["agent"])
+def way(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """The options of `record` for each way of recording; without the agent in a long run only."""
+    return WAYS[request.param]
+
+
 @pytest.fixture
 def trace(tmp_path: Path) -> Path:
     """Where to record to: not there yet."""

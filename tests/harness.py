@@ -350,14 +350,22 @@ def pyrr(*words: str | os.PathLike[str], around: Surroundings = DEFAULT, merge: 
     return run([PYRR, *words], around, merge)
 
 
-def record_words(trace: Path, *command: str | os.PathLike[str], quiet: bool = True) -> list[str]:
+def record_words(
+    trace: Path, *command: str | os.PathLike[str], quiet: bool = True, options: Sequence[str] = ()
+) -> list[str]:
     """The command line that records a command, without a word of its own on stderr if `quiet`."""
-    options = ["-q"] if quiet else []
-    return [str(PYRR), "record", "-o", str(trace), *options, "--", *(os.fspath(word) for word in command)]
+    words = [*(["-q"] if quiet else []), *options]
+    return [str(PYRR), "record", "-o", str(trace), *words, "--", *(os.fspath(word) for word in command)]
 
 
-def record(trace: Path, *command: str | os.PathLike[str], around: Surroundings = DEFAULT, quiet: bool = True) -> Result:
-    result = run(record_words(trace, *command, quiet=quiet), around)
+def record(
+    trace: Path,
+    *command: str | os.PathLike[str],
+    around: Surroundings = DEFAULT,
+    quiet: bool = True,
+    options: Sequence[str] = (),
+) -> Result:
+    result = run(record_words(trace, *command, quiet=quiet, options=options), around)
     assert trace.is_dir(), f"no trace\n{result}"
     return result
 

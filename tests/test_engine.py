@@ -247,7 +247,7 @@ def test_mutated_recording_is_refused(recorded: Path, data: st.DataObject) -> No
 @given(data=st.data())
 def test_mutated_recording_without_processes_is_refused(recorded: Path, data: st.DataObject) -> None:
     with TraceReader(recorded) as trace:
-        original, count = trace.data_of(0), trace.chunks[0].count
+        original, count = trace.data_of(0), trace.chunks[0].events
     at = data.draw(st.integers(0, len(original) - 1))
     chunk = original[:at] + data.draw(st.binary(max_size=20)) + original[at + data.draw(st.integers(0, 20)) :]
     assert not in_child(lambda: feed(chunk, count))

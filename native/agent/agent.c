@@ -1,10 +1,13 @@
 /* The hook: what the agent does with a system call. Freestanding; it keeps everything in its state (agent.h). */
+#define _GNU_SOURCE
 #include "agent.h"
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -114,12 +117,31 @@ static bool is_watched(const struct syscall_row *row, const uint64_t arguments[6
     return false;
 }
 
+static bool is_code(uint64_t start, uint64_t size)
+{
+    if (agent_state.code_count > AGENT_CODES || start + size < start) return true;
+    for (uint64_t i = 0; i < agent_state.code_count; i++)
+        if (start < agent_state.code[i].end && agent_state.code[i].start < start + size) return true;
+    return start < AGENT_END && start + size > AGENT_TEXT;
+}
+
+static bool is_plain_memory(uint64_t number, const uint64_t arguments[6])
+{
+    if (number == SYS_brk) return true;
+    if (number == SYS_mmap && !(arguments[3] & MAP_ANONYMOUS)) return false;
+    if (number == SYS_mmap && !(arguments[3] & MAP_FIXED)) return true;
+    /* A mapping that grows may show more of its file, and is the recorder's then. */
+    if (number == SYS_mremap && (arguments[2] > arguments[1] || arguments[3] & ~(uint64_t)MREMAP_MAYMOVE)) return false;
+    return !is_code(arguments[0], arguments[1]);
+}
+
 static bool may_call(const struct syscall_row *row, uint64_t number, const uint64_t arguments[6])
 {
     bool alone = agent_state.terms.alone;
     if (is_watched(row, arguments)) return false;
     switch (row->buffering) {
-    case BUFFERING_ALWAYS: return true;
+    case BUFFERING_ALWAYS: return number != SYS_rt_sigaction || arguments[0] != SIGSYS;
+    case BUFFERING_MEMORY: return is_plain_memory(number, arguments);
     case BUFFERING_READ: return alone || reads_without_waiting(number, arguments);
     case BUFFERING_WRITE: return alone || writes_without_waiting(number, arguments);
     case BUFFERING_WAIT: return alone || number == SYS_epoll_wait || arguments[2] == 0;
@@ -173,6 +195,13 @@ static void follow_mask(const uint64_t arguments[6], uint64_t set)
     if (arguments[0] == SIG_BLOCK_) *mask |= set;
     if (arguments[0] == SIG_UNBLOCK_) *mask &= ~set;
     if (arguments[0] == SIG_SETMASK_) *mask = set;
+}
+
+static void follow_action(const uint64_t arguments[6], const struct kernel_sigaction *action)
+{
+    if (!arguments[1] || arguments[0] >= AGENT_SIGNALS || !arguments[0]) return;
+    agent_state.actions[arguments[0]] = *action;
+    agent_state.account.actions_changed |= UINT64_C(1) << (arguments[0] - 1);
 }
 
 /* The recorder's own follow_streams, without what stops in it. */
@@ -243,12 +272,16 @@ static bool record(struct agent_frame *frame, uint64_t site)
     if (inputs.failed || opens_memory(row, &inputs)) return false;
     agent_state.inputs_size = inputs.size;
     agent_state.input_pairs = pairs;
-    uint64_t set = 0; /* may be overwritten by the old one */
+    /* These may be overwritten by the old ones. */
+    uint64_t set = 0;
+    struct kernel_sigaction action = {0};
     if (number == SYS_rt_sigprocmask) tracee_read(0, arguments[1], &set, sizeof set);
+    if (number == SYS_rt_sigaction && arguments[1]) tracee_read(0, arguments[1], &action, sizeof action);
     int64_t result = make_call(row, frame);
     if (result == CALLED_OFF) return false;
     follow(row, number, arguments, result);
     if (number == SYS_rt_sigprocmask && result == 0) follow_mask(arguments, set);
+    if (number == SYS_rt_sigaction && result == 0) follow_action(arguments, &action);
     frame->rax = (uint64_t)result;
     const struct call_start start = {number, site, result, arguments, row->argument_count, &inputs, pairs};
     uint64_t delta = elapsed(row);

@@ -27,7 +27,7 @@
 #define AGENT_RING_LIMIT UINT64_C(0x100000)
 #define AGENT_END (AGENT_RING + AGENT_RING_LIMIT)
 
-enum { AGENT_STACK_BYTES = 0x10000, AGENT_WATCHED = 16, AGENT_STREAMS = 256, AGENT_RANGES = 1056, STUB_SITE = 10 /* bytes before `after` */, STUB_AFTER = 30 /* bytes behind the instructions moved before it */ };
+enum { AGENT_STACK_BYTES = 0x10000, AGENT_WATCHED = 16, AGENT_STREAMS = 256, AGENT_RANGES = 1056, AGENT_CODES = 64, AGENT_SIGNALS = 65, STUB_SITE = 10 /* bytes before `after` */, STUB_AFTER = 30 /* bytes behind the instructions moved before it */ };
 
 enum { JUMP = 0xe9, JUMP_BYTES = 5 };
 
@@ -82,6 +82,16 @@ struct agent_account {
     uint64_t last_time; /* microseconds of the last event */
     int64_t result;    /* of a call to be reported */
     uint64_t streams_changed;
+    uint64_t actions_changed; /* bit n-1: that of signal n */
+};
+
+/* The kernel's struct sigaction is not libc's (arch/x86/include/uapi/asm/signal.h). */
+struct kernel_sigaction {
+    uint64_t handler, flags, restorer, mask;
+};
+
+struct agent_range {
+    uint64_t start, end;
 };
 
 struct agent_state {
@@ -91,6 +101,9 @@ struct agent_state {
     struct agent_terms terms;
     _Alignas(4096) uint8_t stack[AGENT_STACK_BYTES]; /* the frame is at its top */
     uint8_t scratch[0x4000]; /* inputs */
+    struct kernel_sigaction actions[AGENT_SIGNALS]; /* that the program has set */
+    uint64_t code_count;                            /* over AGENT_CODES: memory calls stop */
+    struct agent_range code[AGENT_CODES];           /* mapped from files, written by the tracer */
     struct iovec ranges[AGENT_RANGES];
 };
 

@@ -30,6 +30,26 @@ bool runs_free(const struct task *task)
     return task->group->space->dispatch && !task->in_call && !task->redirected;
 }
 
+static void take_actions(struct task *task, uint64_t changed)
+{
+    struct kernel_sigaction actions[AGENT_SIGNALS];
+    if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, actions), actions, sizeof actions) != sizeof actions) return;
+    for (int signal = 1; signal < AGENT_SIGNALS; signal++)
+        if (changed & UINT64_C(1) << (signal - 1)) note_action(task->group, signal, &actions[signal]);
+}
+
+/* What the agent must leave to the tracer. */
+static void tell_code(struct space *space, pid_t tid)
+{
+    struct {
+        uint64_t count;
+        struct agent_range code[AGENT_CODES];
+    } told = {.count = space->code_count};
+    _Static_assert(offsetof(struct agent_state, code) - offsetof(struct agent_state, code_count) == sizeof told.count, "neighbours");
+    for (size_t i = 0; i < space->code_count && i < AGENT_CODES; i++) told.code[i] = (struct agent_range){space->code[i].start, space->code[i].end};
+    space->code_changed = !tracee_write(tid, AGENT_STATE + offsetof(struct agent_state, code_count), &told, sizeof told);
+}
+
 /* Takes over the events in the ring of a task that has stopped, or been preempted by us: what is whole has been counted. */
 void drain(struct recorder *recorder, struct task *task)
 {
@@ -41,6 +61,7 @@ void drain(struct recorder *recorder, struct task *task)
     if (account.streams_changed)
         tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.streams), task->descriptors->stream, STREAM_DESCRIPTORS);
     task->mask = account.mask;
+    if (account.actions_changed) take_actions(task, account.actions_changed);
     if (account.size > drained) {
         uint8_t *data = buffer_extend(&recorder->events, account.size - drained);
         if (!data || tracee_read(task->turn.tid, AGENT_RING + drained, data, account.size - drained) != account.size - drained) return;
@@ -61,6 +82,7 @@ bool tell(struct recorder *recorder, struct task *task)
     } told = {{.mask = task->mask, .last_time = recorder->last_time}, {.mode = AGENT_RECORDS}};
     _Static_assert(offsetof(struct agent_state, account) + sizeof told == offsetof(struct agent_state, terms) + sizeof told.terms, "neighbours");
     struct agent_terms *terms = &told.terms;
+    if (space->code_changed) tell_code(space, task->turn.tid);
     terms->task = task->turn.tid;
     terms->alone = first_task(recorder) == task && !next_task(task);
     terms->ring_bytes = recorder->ring_bytes;
@@ -229,13 +251,11 @@ enum request stop_by_dispatch(struct recorder *recorder, struct task *task)
 bool settle_entry(struct task *task)
 {
     struct space *space = task->group->space;
-    if (!task->redirected) {
-        task->site = space_site(space, task->entry.rip);
-        return true;
-    }
+    uint64_t entry = task->entry.rip;
+    if (task->redirected) task->entry.rip = task->return_to;
     task->redirected = false;
-    task->site = space_site(space, task->return_to);
-    task->entry.rip = task->return_to;
+    task->site = space_site(space, task->entry.rip);
+    if (task->entry.rip == entry && task->site == entry) return true;
     task->entry.rcx = task->site;
     return tracee_set_registers(task->turn.tid, &task->entry) == 0;
 }

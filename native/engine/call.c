@@ -255,6 +255,15 @@ static void follow_affinity(struct recorder *recorder, struct task *task, int64_
     if (sched_getaffinity(0, sizeof own, &own) == 0) sched_setaffinity(subject->turn.tid, sizeof own, &own);
 }
 
+void note_action(struct group *group, int signal, const struct kernel_sigaction *action)
+{
+    group->disposition[signal] = action->handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action->handler;
+    group->once[signal] = (action->flags & SA_RESETHAND) != 0;
+    group->restarts[signal] = (action->flags & SA_RESTART) != 0;
+    if (signal == SIGSEGV) group->on_segv = *action;
+    if (signal == SIGILL) group->on_ill = *action;
+}
+
 static void follow_call(struct recorder *recorder, struct task *task, int64_t result)
 {
     const uint64_t *arguments = task->arguments;
@@ -263,12 +272,8 @@ static void follow_call(struct recorder *recorder, struct task *task, int64_t re
     case SYS_rt_sigaction:
         if (result == 0 && arguments[0] < SIGNALS && arguments[1] &&
             tracee_read(task->turn.tid, arguments[1], &action, sizeof action) == sizeof action) {
-            task->group->disposition[arguments[0]] = action.handler > 1 ? DISPOSITION_HANDLER : (uint8_t)action.handler;
-            task->group->once[arguments[0]] = (action.flags & SA_RESETHAND) != 0;
-            task->group->restarts[arguments[0]] = (action.flags & SA_RESTART) != 0;
+            note_action(task->group, (int)arguments[0], &action);
             if (arguments[0] == SIGSYS && action.handler) turn_off(recorder, task);
-            if (arguments[0] == SIGSEGV) task->group->on_segv = action;
-            if (arguments[0] == SIGILL) task->group->on_ill = action;
         }
         break;
     case SYS_rt_sigprocmask: note_mask(task); break;

@@ -416,6 +416,7 @@ typedef struct {
     PyObject_HEAD
     struct replayer state;
     PyObject *agent; /* the bytes of the image */
+    Py_buffer chunk; /* in which its cursor is */
 } Replayer;
 
 static int Replayer_init(PyObject *self, PyObject *args, PyObject *keywords)
@@ -438,6 +439,7 @@ static void Replayer_dealloc(PyObject *self)
     PyTypeObject *type = Py_TYPE(self);
     replayer_free(&((Replayer *)self)->state);
     Py_XDECREF(((Replayer *)self)->agent);
+    PyBuffer_Release(&((Replayer *)self)->chunk);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -494,11 +496,11 @@ static PyObject *Replayer_load(PyObject *self, PyObject *args)
     Py_buffer data;
     if (!PyArg_ParseTuple(args, "KKy*", &first, &count, &data)) return NULL;
     struct replayer *state = &((Replayer *)self)->state;
-    state->chunk.size = 0;
-    buffer_append(&state->chunk, data.buf, (size_t)data.len);
-    PyBuffer_Release(&data);
-    if (state->chunk.failed) return PyErr_NoMemory();
-    state->cursor = (struct cursor){state->chunk.data, state->chunk.data + state->chunk.size, false};
+    Py_buffer *chunk = &((Replayer *)self)->chunk;
+    PyBuffer_Release(chunk);
+    *chunk = data;
+    const uint8_t *start = data.buf;
+    state->cursor = (struct cursor){start, start + data.len, false};
     state->position = first;
     state->chunk_end = first + count;
     Py_RETURN_NONE;

@@ -62,7 +62,7 @@ static bool is_offerable(struct cursor *cursor, pid_t task)
     if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != task || head.items != ITEMS_OF_CALL) return false;
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
-    return !cursor->bad && row && row->buffering != BUFFERING_NEVER && !is_restart(call.result) && call_is_plain(&call);
+    return !cursor->bad && row && row->replay == REPLAY_EMULATE && row->buffering != BUFFERING_NEVER && !is_restart(call.result) && call_is_plain(&call);
 }
 
 size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)

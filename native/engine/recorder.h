@@ -30,11 +30,6 @@ struct patch {
     size_t size;
 };
 
-/* The kernel's struct sigaction is not libc's (arch/x86/include/uapi/asm/signal.h). */
-struct kernel_sigaction {
-    uint64_t handler, flags, restorer, mask;
-};
-
 /* Which descriptors of a table, that CLONE_FILES shares, are the recorder's own stdout (1) and stderr (2): followed
    through dup and close. */
 struct descriptors {

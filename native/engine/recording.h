@@ -27,6 +27,7 @@ bool choose_held(struct task *task);
 bool enter_call(struct recorder *recorder, struct task *task);
 bool is_compatibility_call(const struct task *task);
 enum request leave_call(struct recorder *recorder, struct task *task);
+void note_action(struct group *group, int signal, const struct kernel_sigaction *action);
 void note_mark(struct task *task);
 void put_call(struct recorder *recorder, struct task *task, int64_t result);
 struct clone_args read_clone_request(const struct task *task);

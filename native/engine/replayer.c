@@ -88,7 +88,6 @@ void replayer_free(struct replayer *replayer)
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
     if (replayer->template.real) replayer_kill(replayer->template.real);
     free(replayer->files);
-    buffer_free(&replayer->chunk);
 }
 
 struct actor *replayer_find(struct replayer *replayer, pid_t task)

@@ -51,7 +51,6 @@ struct replayer {
     struct actor *actors;
     struct actor template; /* an empty process, to be cloned */
     struct actor *due; /* has consumed an event and must run on before the next one */
-    struct buffer chunk;
     struct cursor cursor;
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;

@@ -38,8 +38,8 @@ static struct code *copy_code(const struct space *like)
     struct code *code = calloc(like->code_count, sizeof *code);
     for (size_t i = 0; code && i < like->code_count; i++) {
         code[i] = like->code[i];
-        code[i].sites = malloc(code[i].count * sizeof *code[i].sites);
-        if (code[i].sites) memcpy(code[i].sites, like->code[i].sites, code[i].count * sizeof *code[i].sites);
+        code[i].sites = malloc(code[i].count ? code[i].count * sizeof *code[i].sites : 1);
+        if (code[i].sites && code[i].count) memcpy(code[i].sites, like->code[i].sites, code[i].count * sizeof *code[i].sites);
         else code[i].count = 0;
     }
     return code;
@@ -135,13 +135,13 @@ static void forget_code(struct space *space, uint64_t start, uint64_t end)
 bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count)
 {
     forget_code(space, start, end);
-    if (!count) return true;
+    space->code_changed = true;
     struct code *code = realloc(space->code, (space->code_count + 1) * sizeof *code);
     if (!code) return false;
     space->code = code;
-    struct site *copy = malloc(count * sizeof *copy);
+    struct site *copy = malloc(count ? count * sizeof *copy : 1);
     if (!copy) return false;
-    memcpy(copy, sites, count * sizeof *copy);
+    if (count) memcpy(copy, sites, count * sizeof *copy);
     code[space->code_count++] = (struct code){start, end, copy, count};
     return true;
 }

@@ -55,6 +55,7 @@ struct space {
     bool dispatch; /* its tasks run free: what is no call of the agent's is sent to the tracer (SYS_USER_DISPATCH) */
     struct code *code;
     size_t code_count;
+    bool code_changed; /* since the agent was told */
     struct stub_area *areas[STUB_AREAS];
     struct agent_account account; /* what of the ring has been taken over */
 };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter
 from typing import Any
@@ -62,7 +63,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
     if reader.end is None:
         warnings.append("the trace is cut: the recording ended early")
     return {
-        "path": str(reader.path),
+        "path": reader.path,
         "format": reader.header["format"],
         "command": reader.header["command"],
         "cwd": reader.header.get("cwd"),
@@ -73,7 +74,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "status": status,
         "seconds": seconds,
         "bytes": reader.size,
-        "event_bytes": (reader.path / "events").stat().st_size,
+        "event_bytes": os.path.getsize(os.path.join(reader.path, "events")),
         "warnings": list(dict.fromkeys(warnings)),
     }
 

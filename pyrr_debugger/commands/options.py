@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
-from ..trace_reader import TraceReader
-
+TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from ..trace_reader import TraceReader
 
 _UNWRAPPED = 4096
 

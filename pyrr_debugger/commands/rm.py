@@ -20,7 +20,7 @@ def command(traces: tuple[str, ...]) -> None:
     pyrr rm python3-4 python3-5
     """
     for name in traces:
-        path = home.find(name)
+        path = Path(home.find(name))
         if not (path / "header").is_file() or not (path / "events").is_file():
             raise PyrrError(f"{path} is not a trace, so it is not removed")
         try:

@@ -24,6 +24,8 @@ class Buffering(Enum):
     """With other tasks: where it returns something with a time-out of zero."""
     ALONE = 5
     """Only while one task lives."""
+    MEMORY = 6
+    """Where neither a file nor mapped code is concerned. Replay carries it out, at a stop."""
 
 
 _ALWAYS = """
@@ -34,10 +36,10 @@ _ALWAYS = """
     getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr inotify_add_watch inotify_init
     inotify_init1 inotify_rm_watch lchown lgetxattr link linkat listen listxattr llistxattr lseek lstat
     memfd_create mkdir mkdirat newfstatat open openat pipe pipe2 pread64 preadv readlink readlinkat rename renameat
-    renameat2 rmdir rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min sched_getparam
-    sched_getscheduler setsockopt shutdown socket socketpair stat statfs statx symlink symlinkat sysinfo time
-    timerfd_create timerfd_gettime timerfd_settime times truncate umask uname unlink unlinkat utime utimensat
-    utimes
+    renameat2 rmdir rt_sigaction rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min
+    sched_getparam sched_getscheduler setsockopt shutdown socket socketpair stat statfs statx symlink symlinkat
+    sysinfo time timerfd_create timerfd_gettime timerfd_settime times truncate umask uname unlink unlinkat utime
+    utimensat utimes
     FUTEX_CMP_REQUEUE FUTEX_REQUEUE FUTEX_WAKE FUTEX_WAKE_BITSET FUTEX_WAKE_OP F_DUPFD F_DUPFD_CLOEXEC F_GETFD
     F_GETFL F_GETLK F_GETPIPE_SZ F_OFD_GETLK F_OFD_SETLK F_SETFD F_SETFL F_SETLK F_SETPIPE_SZ
 """
@@ -45,6 +47,7 @@ _OTHERS = {
     Buffering.READ: "read readv recvfrom recvmsg accept accept4",
     Buffering.WRITE: "write writev pwrite64 pwritev sendto sendmsg",
     Buffering.WAIT: "poll epoll_wait epoll_pwait",
+    Buffering.MEMORY: "mmap munmap mprotect mremap madvise brk",
     Buffering.ALONE: "select pselect6 ppoll nanosleep clock_nanosleep connect flock sched_yield F_SETLKW F_OFD_SETLKW "
     "FUTEX_WAIT FUTEX_WAIT_BITSET",
 }
@@ -56,6 +59,9 @@ _QUIET_EFFECTS = (Effect.NONE, Effect.TERMINAL, Effect.DESCRIPTOR_FLAGS, Effect.
 
 def buffering(row: Row, call: str) -> Buffering:
     """How the agent treats `row`, which is the row of `call` or one of its commands."""
+    kind = _BY_NAME.get(row.name, _BY_NAME.get(call, Buffering.NEVER))
+    if kind is Buffering.MEMORY:
+        return Buffering.NEVER if row.name == "MADV_FREE" else kind
     if row.replay is not Replay.EMULATE:
         return Buffering.NEVER
     # An ioctl that has a row writes what the row says; any other may write anything.
@@ -63,4 +69,4 @@ def buffering(row: Row, call: str) -> Buffering:
         quiet = row.name != call and not row.blocks and row.effect in _QUIET_EFFECTS
         return Buffering.ALWAYS if quiet else Buffering.NEVER
     # A command without a row of its own is that of its call.
-    return _BY_NAME.get(row.name, _BY_NAME.get(call, Buffering.NEVER))
+    return kind

@@ -34,7 +34,7 @@ __asm__(".text\n"
         "0: mov %rdi, %rax\n jmp 1f\n nop\n"
         "1: syscall\n dec %ebx\n jnz 0b\n pop %rbx\n ret\n"
         /* Two and three in a row: the result of one is the number of the next. */
-        "row: mov %rdi, %rax\n syscall\n mov %rdi, %rax\n syscall\n syscall\n mov %rdi, %rax\n syscall\n ret\n"
+        "row: mov $1000, %eax\n syscall\n syscall\n mov %rdi, %rax\n syscall\n mov %rdi, %rax\n syscall\n ret\n"
         /* An immediate that holds a call; it is jumped into. */
         "hidden: mov %rdi, %rax\n jmp 1f + 1\n 1: mov $0xc3050f, %eax\n ret\n"
         /* Needless prefixes belong to the instruction. */

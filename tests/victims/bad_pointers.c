@@ -126,8 +126,8 @@ int main(void)
 {
     char path[4096], bytes[4 * PAGE];
     setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-    snprintf(path, sizeof path, "%s/victim-XXXXXX", getenv("TMPDIR"));
-    file = mkstemp(path);
+    snprintf(path, sizeof path, "%s/bad_pointers", getenv("TMPDIR"));
+    file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     unlink(path);
     for (unsigned i = 0; i < sizeof bytes; i++)
         bytes[i] = (char)(i * 11 + i / 256);

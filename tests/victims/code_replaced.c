@@ -35,8 +35,8 @@ static int code_file(unsigned number, int at)
 {
     char path[4096];
     unsigned char code[PAGE];
-    snprintf(path, sizeof path, "%s/victim-XXXXXX", getenv("TMPDIR"));
-    int file = mkstemp(path);
+    snprintf(path, sizeof path, "%s/code_replaced", getenv("TMPDIR"));
+    int file = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
     unlink(path);
     if (number)
         write_code(code, number, at);

@@ -16,16 +16,18 @@ static unsigned length(const char *text)
 
 static void print(const char *text) { call3(__NR_write, 1, (long)text, length(text)); }
 
+/* One line, one call. */
 static void print_number(const char *name, unsigned long value)
 {
-    char text[64];
+    char text[80];
     unsigned at = sizeof text - 1;
     text[at] = 0;
     text[--at] = '\n';
     do
         text[--at] = (char)('0' + value % 10);
     while (value /= 10);
-    print(name);
+    for (unsigned left = length(name); left;)
+        text[--at] = name[--left];
     print(text + at);
 }
 

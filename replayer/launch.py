@@ -1,0 +1,148 @@
+"""`pyrr replay`, from its words to what it prints.
+
+A replay can be shorter than the program was, so that its start counts: as in recorder/launch.py, click reads only the
+command lines that are not plain (commands/replay.py), and tests/test_launch.py compares the two.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+
+from .. import home
+from ..light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from .session import ReplaySession
+
+_LONG = 20_000  # events, to be waited for
+_STEP = 5_000
+
+
+class Request(NamedTuple):
+    """What a command line of `pyrr replay` asks for; see its help."""
+
+    trace: str | None = None
+    to: str | None = None
+    process: int | None = None
+    as_json: bool = False
+
+
+def plain_request(words: list[str]) -> Request | None:
+    """What the words after `pyrr` ask for; None when they are not those of a plain replay."""
+    if words[:1] != ["replay"]:
+        return None
+    trace, to, as_json, at = None, None, False, 1
+    while at < len(words):
+        if words[at] == "--json":
+            as_json = True
+        elif words[at] == "--to" and at + 1 < len(words):
+            at += 1
+            to = words[at]
+        elif words[at].startswith("-") or trace is not None:
+            return None
+        else:
+            trace = words[at]
+        at += 1
+    return Request(trace, to, None, as_json)
+
+
+def replay(request: Request) -> NoReturn:
+    """Replays, prints what was asked for, and ends this process. Raises PyrrError."""
+    # The engine waits for replayed code without looking at signals; it ends with us.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    gc.disable()  # importing makes no garbage, only much to look through
+    from ..commands.options import warn_if_cut
+    from ..trace_reader import TraceReader
+    from .session import ReplaySession
+
+    gc.enable()
+    with TraceReader(home.find(request.trace)) as reader:
+        position = reader.count
+        if request.to is not None:
+            from .position import parse
+
+            position = parse(request.to).resolve(reader)
+        selection = None
+        if request.process is not None:
+            from .selection import Selection
+
+            selection = Selection(reader, request.process, position)
+        streams = (1, 2) if request.to is None else (-1, -1)
+        with ReplaySession(reader, *streams, selection=selection) as session:
+            if request.to is None:
+                session.run()
+                warn_if_cut(reader)
+            else:
+                _run_with_progress(session, position)
+                where = _where(session, request.process)
+                _print_json(where) if request.as_json else _print(where)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Nothing is left to be done but to take the interpreter down.
+    os._exit(0)
+
+
+def _run_with_progress(session: ReplaySession, position: int) -> None:
+    """Shows progress on a terminal, for replays long enough to be waited for."""
+    if position < _LONG or not sys.stderr.isatty():
+        session.run(position)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("replaying", total=position)
+        while session.position < position:
+            before = session.position
+            session.run(min(position, before + _STEP))
+            progress.update(bar, completed=session.position)
+            if session.position == before:
+                return
+
+
+def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
+    from .description import as_data, describe_event
+    from .place import native_location, python_stack
+
+    event = session.next_event()
+    tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid] or [0]
+    task = event.task if event is not None and event.task in tasks else tasks[0]
+    where: dict[str, Any] = {
+        "position": session.position,
+        "event": as_data(event) if event is not None else None,
+        "text": describe_event(event) if event is not None else "behind the last event",
+        "task": task,
+    }
+    if task in session.tasks:
+        where["registers"] = session.registers(task)
+        where["memory_checksum"] = session.memory_checksum(task)
+        where["native"] = native_location(session, task)
+        where["python"] = [
+            {"function": f.function, "file": f.file, "line": f.line} for f in python_stack(session, task)
+        ]
+    return where
+
+
+def _print_json(where: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(where))
+
+
+def _print(where: dict[str, Any]) -> None:
+    import linecache
+
+    print(f"event {where['position']}, task {where['task']}: {where['text']}")
+    if "native" in where:
+        print(f"  native: {where['native']}")
+    for frame in where.get("python", []):
+        print(f'  File "{frame["file"]}", line {frame["line"]}, in {frame["function"]}')
+        source = linecache.getline(frame["file"], frame["line"]).strip()
+        if source:
+            print(f"    {source}")
