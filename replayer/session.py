@@ -653,21 +653,12 @@ class ReplaySession:
         self._engine.advance(0)
 
     def memory_checksum(self, task: int) -> str:
-        """One checksum of all memory that a task can write, for comparing two positions.
-
-        How it is divided into mappings is left out: the kernel does not merge memory that was mapped after a fork
-        with what lay there before (is_mergeable_anon_vma, mm/vma.c).
-        """
+        """One checksum of all memory that a task can write, for comparing two positions."""
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
-        last = 0
-        for start, end, _, sums in checksum.of_task(self.real(task)):
-            if start != last:
-                digest.update(last.to_bytes(8, "little") + start.to_bytes(8, "little"))
-            digest.update(sums)
-            last = end
-        digest.update(last.to_bytes(8, "little"))
+        for start, end, _, sums in checksum.of_task(self.real(task), merged=True):
+            digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
         return digest.hexdigest()
 
     def next_event(self) -> Event | None:
