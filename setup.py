@@ -15,7 +15,7 @@ from setuptools.command.build_ext import build_ext
 ENGINE = sorted(str(path) for path in Path("native/engine").glob("*.c"))
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
 AGENT = ["native/agent/entry.S", "native/agent/agent.c", "native/agent/memory.c"]
-AGENT += [f"native/engine/{name}.c" for name in ("event", "transfer", "wire")]
+AGENT += [f"native/engine/{name}.c" for name in ("event", "repeat", "transfer", "wire")]
 AGENT_FLAGS = [
     *("-DPYRR_AGENT", "-O2", "-ffreestanding", "-fno-stack-protector", "-fpie", "-fvisibility=hidden"),
     *("-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-fno-tree-loop-distribute-patterns"),

@@ -152,7 +152,6 @@ PROGRAMS = {
 """Victims in C, with the flags that they are compiled with."""
 
 XFAIL = {
-    "upper_half_of_number": "a number is looked up with its upper half, which the kernel does not look at",
     "faults_half_way": "what a call has written before it ends with EFAULT is not recorded",
 }
 """Victims that the recorder does not do justice yet, and why."""

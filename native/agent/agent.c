@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "../engine/event.h"
+#include "../engine/repeat.h"
 #include "../engine/tracee.h"
 #include "../engine/transfer.h"
 #include "layout.h"
@@ -30,6 +31,7 @@ enum { WRITTEN_AT_ONCE = 4096 };
 extern struct agent_state agent_state;
 int64_t agent_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t agent_ask(uint64_t number, uint64_t a, uint64_t b, uint64_t c);
+int64_t agent_repeat(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 void agent_flush(void);
 void agent_report(void);
 size_t agent_copy(void *to, const void *from, size_t size);
@@ -261,7 +263,7 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
 static bool record(struct agent_frame *frame, uint64_t site)
 {
     if (agent_state.terms.attention || agent_state.account.count >= agent_state.terms.budget) return false;
-    uint64_t number = frame->rax;
+    uint64_t number = (uint32_t)frame->rax;
     uint64_t arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
     const struct syscall_row *row = row_of(number, arguments);
     if (!row || row->buffering == BUFFERING_NEVER) return false;
@@ -290,7 +292,7 @@ static bool record(struct agent_frame *frame, uint64_t site)
         agent_flush();
         if (put_call(row, &start, delta)) return true;
     }
-    frame->rax = number;
+    frame->rax = number; /* what the recorder reads it from */
     agent_state.account.result = result;
     agent_report();
     frame->rax = (uint64_t)result;
@@ -325,6 +327,12 @@ static bool feed_outputs(struct cursor cursor)
     return !cursor.bad;
 }
 
+static int64_t make_through_gate(void *maker, uint64_t number, const uint64_t arguments[6])
+{
+    (void)maker;
+    return agent_repeat(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
+}
+
 /* Takes the next offered event if it is this call, else leaves it all to the tracer, which says what is wrong. */
 static bool replay(struct agent_frame *frame, uint64_t site)
 {
@@ -335,11 +343,14 @@ static bool replay(struct agent_frame *frame, uint64_t site)
     struct head head = read_head(&cursor);
     struct call call = read_call(&cursor, head.items);
     uint64_t arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
-    if (cursor.bad || head.kind != EVENT_SYSCALL || call.number != frame->rax || call.site != site) return false;
+    if (cursor.bad || head.kind != EVENT_SYSCALL || call.number != (uint32_t)frame->rax || call.site != site) return false;
     narrow_arguments(row_of(call.number, arguments), arguments);
     for (size_t i = 0; i < call.argument_count; i++)
         if (arguments[i] != call.arguments[i]) return false;
-    if (!has_inputs(call.inputs) || !feed_outputs(call.outputs)) return false;
+    const struct syscall_row *row = row_of(call.number, arguments);
+    if (!has_inputs(call.inputs)) return false;
+    if (row->buffering == BUFFERING_MEMORY && !repeat_call(&call, make_through_gate, NULL)) return false;
+    if (!feed_outputs(call.outputs)) return false;
     frame->rax = (uint64_t)call.result;
     account->consumed = (uint64_t)(cursor.at - ring);
     account->consumed_count++;

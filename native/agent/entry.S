@@ -1,5 +1,6 @@
 /* The way from a stub into the agent and back, and the agent's own system call instructions.
    Offsets into struct agent_state (agent.h, which asserts them). */
+#include "../stub/gate.h"
 #include "layout.h"
 
     .section .text.entry, "ax"
@@ -86,6 +87,19 @@ traced:
     ud2
 1:  mov $CALLED_OFF, %rax
     ret
+
+/* int64_t agent_repeat(number, a, b, c, d, e, f): a memory call of the recording, in replay, through the gate (stub.c). */
+    .globl agent_repeat
+agent_repeat:
+    mov %rdi, %rax
+    mov %rsi, %rdi
+    mov %rdx, %rsi
+    mov %rcx, %rdx
+    mov %r8, %r10
+    mov %r9, %r8
+    mov 8(%rsp), %r9
+    movabs $AGENT_GATE, %r11
+    jmp *%r11
 
 /* void agent_flush(void), void agent_report(void). Outside of the range that may make calls; getpid, should nobody trace. */
     .globl agent_flush

@@ -168,7 +168,8 @@ static struct task *affinity_subject(const struct recorder *recorder, struct tas
 
 void begin_call(struct task *task)
 {
-    const struct user_regs_struct *entry = &task->entry;
+    struct user_regs_struct *entry = &task->entry;
+    entry->orig_rax = (uint32_t)entry->orig_rax; /* as do_syscall_64 takes it (arch/x86/entry/syscall_64.c) */
     const uint64_t arguments[6] = {entry->rdi, entry->rsi, entry->rdx, entry->r10, entry->r8, entry->r9};
     task->in_call = true;
     task->at_boundary = false;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
+#include "../stub/gate.h"
 #include "event.h"
 #include "transfer.h"
 
@@ -22,6 +23,8 @@ bool install_agent(struct actor *actor, const struct agent_image *image)
     actor->agent = replayer_inject(actor, SYS_mprotect, protection) == 0;
     return actor->agent;
 }
+
+bool dispatch_actor(const struct actor *actor) { return dispatch_calls(actor->real, GATE_RETURN, AGENT_GATE_RETURN); }
 
 uint64_t stub_site(const struct actor *actor, uint64_t address)
 {
@@ -55,14 +58,24 @@ bool recover_replayed_copy(struct actor *actor, const struct agent_image *image)
     return tracee_set_registers(actor->real, &actor->registers) == 0;
 }
 
+/* Whether the agent can carry out a memory call. */
+static bool is_repeatable(const struct replayer *replayer, const struct call *call)
+{
+    if (call->number == SYS_brk || call->result < 0) return false;
+    if (call->number != SYS_madvise && call->number != SYS_mremap) return true;
+    return !replayer_has_file(replayer, call->arguments[0], call->arguments[1]);
+}
+
 /* Whether the agent can take this event: what it writes is plain, and nothing but the task learns of it. */
-static bool is_offerable(struct cursor *cursor, pid_t task)
+static bool is_offerable(const struct replayer *replayer, const struct actor *actor, struct cursor *cursor)
 {
     struct head head = read_head(cursor);
-    if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != task || head.items != ITEMS_OF_CALL) return false;
+    if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != actor->task || head.items != ITEMS_OF_CALL) return false;
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
-    return !cursor->bad && row && row->replay == REPLAY_EMULATE && row->buffering != BUFFERING_NEVER && !is_restart(call.result) && call_is_plain(&call);
+    if (cursor->bad || !row || is_restart(call.result) || !call_is_plain(&call)) return false;
+    if (row->buffering == BUFFERING_MEMORY) return actor->dispatched && is_repeatable(replayer, &call);
+    return row->replay == REPLAY_EMULATE && row->buffering != BUFFERING_NEVER;
 }
 
 size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
@@ -73,7 +86,7 @@ size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
     struct agent_account account = {0};
     while (count < most && replayer->position + count < limit) {
         struct cursor cursor = {end, replayer->cursor.end, false};
-        if (!is_offerable(&cursor, actor->task) || (size_t)(cursor.at - start) > OFFERED_BYTES) break;
+        if (!is_offerable(replayer, actor, &cursor) || (size_t)(cursor.at - start) > OFFERED_BYTES) break;
         before = end;
         end = cursor.at;
         count++;

@@ -6,6 +6,8 @@
 
 /* Puts the agent into an actor's memory, once its image is restored. */
 bool install_agent(struct actor *actor, const struct agent_image *image);
+/* Has an actor stop at every call but through the gates. Linux 6.4. */
+bool dispatch_actor(const struct actor *actor);
 /* The site that a stub's system call at `address` (the end of the instruction) stands for; `address` itself elsewhere. */
 uint64_t stub_site(const struct actor *actor, uint64_t address);
 /* A call whose outputs patch its own site returns to the stub. */

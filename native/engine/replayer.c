@@ -23,13 +23,11 @@
 #include "event.h"
 #include "instruction.h"
 #include "offer.h"
+#include "repeat.h"
 #include "transfer.h"
 
 #define PTRACE_OPTIONS \
     (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_EXITKILL)
-
-/* Since Linux 6.13; not in older headers. */
-enum { MADV_GUARD_INSTALL_ = 102, MADV_GUARD_REMOVE_ = 103 };
 
 enum { BYTES_OF_REGISTERS = sizeof(struct user_regs_struct) };
 
@@ -219,28 +217,33 @@ __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replaye
     return OUTCOME_DIVERGENCE;
 }
 
-/* A signal that somebody sent: replay knows only those of the recording. */
-static bool is_from_outside(pid_t tid, int status)
+/* Why a task has stopped; STOP_NONE: of a signal that somebody sent, where replay knows only those of the recording. */
+static enum stop stop_of(const struct actor *actor, int status)
 {
     siginfo_t info;
-    if (status >> 16 == PTRACE_EVENT_STOP) return true;
-    return status >> 16 == 0 && WSTOPSIG(status) != (SIGTRAP | 0x80) && ptrace(PTRACE_GETSIGINFO, tid, 0, &info) == 0 && info.si_code <= 0;
+    if (!WIFSTOPPED(status)) return STOP_DEAD;
+    if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return STOP_CALL;
+    if (status >> 16 == PTRACE_EVENT_STOP) return STOP_NONE;
+    if (status >> 16 || ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info)) return STOP_FAULT;
+    if (WSTOPSIG(status) == SIGSYS && info.si_code == SYS_USER_DISPATCH_) return STOP_CALL;
+    return info.si_code <= 0 ? STOP_NONE : STOP_FAULT;
 }
 
-/* Lets the task run to its next stop. */
+/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, or at a fault. */
 static void run_on(const struct replayer *replayer, struct actor *actor)
 {
     int status = 0;
     actor->restarted = false;
     actor->signal = 0;
     actor->stop = STOP_DEAD;
+    if (actor->agent && !actor->dispatched) actor->dispatched = dispatch_actor(actor);
     do {
         do {
-            if (ptrace(PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
-        } while (WIFSTOPPED(status) && is_from_outside(actor->real, status));
+            if (ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
+        } while (stop_of(actor, status) == STOP_NONE);
         if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
     } while (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent));
-    actor->stop = WSTOPSIG(status) == (SIGTRAP | 0x80) ? STOP_CALL : STOP_FAULT;
+    actor->stop = stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
 }
 
@@ -278,7 +281,7 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     if (actor->stop == STOP_NONE) return diverge(replayer, "the task has not run to a system call");
     if (actor->stop == STOP_FAULT) return diverge(replayer, "the replay got signal %d instead of making the call", actor->signal);
     bool restart = actor->restarted && call->number == SYS_restart_syscall;
-    if (!restart && registers->orig_rax != call->number)
+    if (!restart && (uint32_t)registers->orig_rax != call->number)
         return diverge(replayer, "the replay makes system call %lld instead", (long long)registers->orig_rax);
     if (registers->rip != call->site && stub_site(actor, registers->rip) != call->site)
         return diverge(replayer, "the replay makes the call at %#llx instead", (unsigned long long)registers->rip);
@@ -351,20 +354,14 @@ static void show_output(struct replayer *replayer, const struct actor *actor, co
 
 static uint64_t page_up(uint64_t address) { return (address + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1); }
 
-static bool touches_file(const struct replayer *replayer, uint64_t start, uint64_t size)
+bool replayer_has_file(const struct replayer *replayer, uint64_t start, uint64_t size)
 {
     for (size_t i = 0; i < replayer->file_count; i++)
         if (start < replayer->files[i].end && replayer->files[i].start < start + size) return true;
     return false;
 }
 
-static int64_t map_anonymous(struct actor *actor, uint64_t address, const uint64_t arguments[6])
-{
-    uint64_t type = (arguments[3] & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;
-    uint64_t flags = type | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE | (arguments[3] & MAP_GROWSDOWN);
-    uint64_t mapping[6] = {address, arguments[1], arguments[2], flags, (uint64_t)-1, 0};
-    return replayer_inject(actor, SYS_mmap, mapping);
-}
+static int64_t make_through_gate(void *actor, uint64_t number, const uint64_t arguments[6]) { return replayer_inject(actor, number, arguments); }
 
 static int64_t move_brk(struct actor *actor, uint64_t wanted)
 {
@@ -372,7 +369,7 @@ static int64_t move_brk(struct actor *actor, uint64_t wanted)
     int64_t result = 0;
     if (*actor->brk && new > old) {
         uint64_t mapping[6] = {0, new - old, PROT_READ | PROT_WRITE, MAP_PRIVATE};
-        result = map_anonymous(actor, old, mapping);
+        result = map_again(old, mapping, make_through_gate, actor);
     } else if (*actor->brk && new < old) {
         uint64_t unmapping[6] = {new, old - new};
         result = replayer_inject(actor, SYS_munmap, unmapping);
@@ -381,46 +378,17 @@ static int64_t move_brk(struct actor *actor, uint64_t wanted)
     return result < 0 ? result : (int64_t)wanted;
 }
 
-static int64_t advise(struct actor *actor, const uint64_t arguments[6])
-{
-    uint64_t advice[6] = {arguments[0], arguments[1], arguments[2]};
-    switch (arguments[2]) {
-    case MADV_FREE: advice[2] = MADV_DONTNEED; break;
-    case MADV_DONTNEED:
-    case MADV_DONTNEED_LOCKED:
-    case MADV_GUARD_INSTALL_:
-    case MADV_GUARD_REMOVE_:
-    case MADV_REMOVE:
-    case MADV_DONTFORK:
-    case MADV_DOFORK:
-    case MADV_WIPEONFORK:
-    case MADV_KEEPONFORK: break;
-    default: return 0;
-    }
-    return replayer_inject(actor, SYS_madvise, advice);
-}
-
 /* Carries out a memory call; the result must come out as recorded. False: it did not. */
 static bool execute(struct actor *actor, const struct call *call)
 {
     const uint64_t *arguments = call->arguments;
-    uint64_t altered[6] = {arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]};
     switch (call->number) {
     case SYS_brk: return move_brk(actor, (uint64_t)call->result) == call->result;
     case SYS_arch_prctl:
         if (arguments[0] == ARCH_SET_FS) actor->registers.fs_base = arguments[1];
         if (arguments[0] == ARCH_SET_GS) actor->registers.gs_base = arguments[1];
         return true;
-    case SYS_mmap: return map_anonymous(actor, (uint64_t)call->result, arguments) == call->result;
-    case SYS_munmap:
-    case SYS_mprotect: return replayer_inject(actor, call->number, arguments) == call->result;
-    case SYS_pkey_mprotect: return replayer_inject(actor, SYS_mprotect, arguments) == call->result;
-    case SYS_mremap:
-        altered[3] = (arguments[3] & MREMAP_DONTUNMAP) | ((uint64_t)call->result == arguments[0] ? 0 : MREMAP_MAYMOVE | MREMAP_FIXED);
-        altered[4] = (uint64_t)call->result;
-        return replayer_inject(actor, SYS_mremap, altered) == call->result;
-    case SYS_madvise: return advise(actor, arguments) == call->result;
-    default: return true;
+    default: return repeat_call(call, make_through_gate, actor);
     }
 }
 
@@ -431,8 +399,8 @@ static bool is_memory_policy(const struct replayer *replayer, const struct call 
     if (call->number == SYS_setrlimit) return call->arguments[0] == RLIMIT_STACK;
     if (call->number == SYS_prlimit64) return call->arguments[1] == RLIMIT_STACK && call->arguments[2];
     if (call->number == SYS_madvise && (call->arguments[2] == MADV_DONTNEED || call->arguments[2] == MADV_FREE))
-        return touches_file(replayer, call->arguments[0], call->arguments[1]);
-    return call->number == SYS_mremap && touches_file(replayer, call->arguments[0], call->arguments[1]);
+        return replayer_has_file(replayer, call->arguments[0], call->arguments[1]);
+    return call->number == SYS_mremap && replayer_has_file(replayer, call->arguments[0], call->arguments[1]);
 }
 
 bool replayer_answer(struct actor *actor, int64_t result)

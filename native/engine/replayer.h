@@ -31,6 +31,7 @@ struct actor {
     struct user_regs_struct registers; /* at the stop */
     uint64_t *brk;                     /* of its address space */
     bool agent;                        /* is in it */
+    bool dispatched;                   /* stops at calls by Syscall User Dispatch, not by PTRACE_SYSEMU */
     struct actor *next;
 };
 
@@ -79,6 +80,8 @@ int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arg
 enum outcome replayer_run(struct replayer *replayer, uint64_t until);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
+/* Whether a recorded file mapping lies there: madvise and mremap are Python's then. */
+bool replayer_has_file(const struct replayer *replayer, uint64_t start, uint64_t size);
 /* Whether the next event, if it is the task's, found it right behind its last one. */
 bool waits_behind(struct cursor cursor, pid_t task);
 /* An output that is not plain bytes belongs to policy. */

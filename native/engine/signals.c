@@ -11,9 +11,6 @@
 #include "events.h"
 #include "instruction.h"
 
-/* Since Linux 5.11; not in older headers. */
-enum { SYS_USER_DISPATCH_ = 2 };
-
 enum { FRAME_LIMIT = 65536, QUEUED_SIGNALS = 32 };
 
 void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }

@@ -72,13 +72,18 @@ void release_space(struct space *space)
     free(space);
 }
 
+bool dispatch_calls(pid_t tid, uint64_t first, uint64_t last)
+{
+    struct dispatch_configuration configuration = {first != 0, 0, first, first ? last - first + 1 : 0};
+    return ptrace(PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG_, tid, sizeof configuration, &configuration) == 0;
+}
+
 bool space_dispatch(pid_t tid, const struct agent_image *image, bool on)
 {
     /* The addresses behind the two instructions whose calls pass, and what lies between. */
     uint64_t first = AGENT_TEXT + image->places.calls + SYSCALL_INSTRUCTION_BYTES;
     uint64_t last = AGENT_TEXT + image->places.traced + SYSCALL_INSTRUCTION_BYTES;
-    struct dispatch_configuration configuration = {on, 0, on ? first : 0, on ? last - first + 1 : 0};
-    return ptrace(PTRACE_SET_SYSCALL_USER_DISPATCH_CONFIG_, tid, sizeof configuration, &configuration) == 0;
+    return on ? dispatch_calls(tid, first, last) : dispatch_calls(tid, 0, 0);
 }
 
 static int64_t map(pid_t tid, uint64_t address, uint64_t size, uint64_t protection, bool *dead)

@@ -70,6 +70,8 @@ void release_space(struct space *space);
 int space_install(struct space *space, pid_t tid, const struct agent_image *image, uint64_t near);
 /* Has the kernel send a stopped task's calls to the tracer, or no more. Linux 6.4. */
 bool space_dispatch(pid_t tid, const struct agent_image *image, bool on);
+/* The same with any range of addresses behind the instructions whose calls the kernel takes; 0, 0: of all. */
+bool dispatch_calls(pid_t tid, uint64_t first, uint64_t last);
 /* Takes over what is known of a mapping's sites; forgets what lay there before. False: no memory. */
 bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count);
 /* The site of a task that stands behind a system call instruction at `address`. */

@@ -18,6 +18,9 @@ enum { PAGE_BYTES = 4096, SYSCALL_INSTRUCTION_BYTES = 2, XSTATE_BYTES = 16384 };
    (include/linux/errno.h). A tracer sees them at the exit stop. */
 enum { ERESTARTSYS_ = 512, ERESTARTNOINTR_ = 513, ERESTARTNOHAND_ = 514, ERESTART_RESTARTBLOCK_ = 516 };
 
+/* si_code of SIGSYS for a call that Syscall User Dispatch keeps from the kernel. Since Linux 5.11; not in older headers. */
+enum { SYS_USER_DISPATCH_ = 2 };
+
 static inline bool is_restart(int64_t result) { return result <= -ERESTARTSYS_ && result >= -ERESTART_RESTARTBLOCK_; }
 
 /* Each returns 0, or -1 with errno set. */

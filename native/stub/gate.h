@@ -7,6 +7,12 @@
 #define GATE_PAGE 0x200000000000
 #define GATE_BYTES 0x1000
 
+/* The agent's own gate, which returns to it. The addresses behind the two instructions, as seccomp and Syscall User Dispatch see
+   them. */
+#define GATE_RETURN (GATE_PAGE + 2)
+#define AGENT_GATE (GATE_PAGE + 4)
+#define AGENT_GATE_RETURN (GATE_PAGE + 6)
+
 /* The one descriptor that a replayed process holds: the memory it shares with others. */
 #define SHARED_DESCRIPTOR 3
 

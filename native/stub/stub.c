@@ -11,12 +11,13 @@
 
 #include "gate.h"
 
-#define GATE_RETURN (GATE_PAGE + 2) /* seccomp reports the address behind the instruction */
-
 __asm__(".section .text.gate,\"ax\"\n"
         ".globl gate\n"
         "gate: syscall\n"
         "int3\n"
+        ".balign 4\n"
+        "syscall\n"
+        "ret\n"
         ".section .text.start,\"ax\"\n"
         ".globl _start\n"
         "_start: xor %ebp, %ebp\n"
@@ -49,8 +50,8 @@ __attribute__((noreturn, section(".text.start"))) void stub_main(void)
         BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
         RETURN(SECCOMP_RET_KILL_PROCESS),
         LOAD(offsetof(struct seccomp_data, instruction_pointer)),
-        SKIP_UNLESS((uint32_t)(GATE_RETURN & 0xffffffff), 1),
-        BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(GATE_RETURN & 0xffffffff), 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)(AGENT_GATE_RETURN & 0xffffffff), 1, 0),
         RETURN(SECCOMP_RET_KILL_PROCESS),
         LOAD(offsetof(struct seccomp_data, instruction_pointer) + 4),
         SKIP_UNLESS((uint32_t)((uint64_t)GATE_RETURN >> 32), 1),
