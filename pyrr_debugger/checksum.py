@@ -20,21 +20,29 @@ _MASK = (1 << 64) - 1
 _NOT_MEMORY = ("[vvar", "[vsyscall]", "[vdso]")
 
 
-def of_task(tid: int) -> list[Range]:
+def of_task(tid: int, merged: bool = False) -> list[Range]:
     """Checksums of everything that a stopped task can write, but for the dead part of its stack. Raises OSError
     where it cannot be read.
 
     What lies below the red zone of the stack pointer belongs to nobody (System V ABI, 3.2.2), and is not always
     the same: ld.so's lazy binding saves vector registers there with `xsavec`, which leaves out those that the
     processor has not noticed in use since the last interrupt.
+
+    With `merged`, mappings that follow on each other are one: how the kernel divides memory depends on when the process
+    was forked (is_mergeable_anon_vma, mm/vma.c).
     """
     live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
-    ranges: list[Range] = []
+    spans: list[tuple[int, int, bool]] = []
     for mapping in procfs.read_maps(tid):
         if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY) and not snapshot.is_agent(mapping):
-            sparse = mapping.inode == 0 and not mapping.shared
-            start = live if mapping.start < live < mapping.end else mapping.start
-            ranges.append((start, mapping.end, sparse, _engine.checksum(tid, start, mapping.end, sparse)))
+            sparse, start = mapping.inode == 0 and not mapping.shared, mapping.start
+            if merged and spans and spans[-1][1:] == (start, sparse):
+                start = spans.pop()[0]
+            spans.append((start, mapping.end, sparse))
+    ranges: list[Range] = []
+    for start, end, sparse in spans:
+        start = live if start < live < end else start
+        ranges.append((start, end, sparse, _engine.checksum(tid, start, end, sparse)))
     return ranges
 
 

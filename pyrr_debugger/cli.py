@@ -9,6 +9,8 @@ import click
 _COMMANDS = {
     "record": "Record a program and its children.",
     "replay": "Replay a trace, to its end or to an event.",
+    "debug": "Look at a program at any position; step backward.",
+    "gdb": "Look at a program at any position with gdb.",
     "dump": "Print the events of a trace, like strace.",
     "info": "Describe a trace.",
     "verify": "Replay a trace and compare all of its memory.",
@@ -47,4 +49,5 @@ def cli() -> None:
     pyrr record python app.py     record
     pyrr dump                     see what it did
     pyrr replay --to 1200         stand before event 1200
+    pyrr debug                    look around where it failed, and go back from there
     """

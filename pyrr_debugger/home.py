@@ -18,6 +18,15 @@ def folder() -> str:
     return os.path.join(data, "pyrr")
 
 
+def history() -> str | None:
+    """The file of what was typed at prompts; None where it cannot be kept."""
+    home = folder()
+    with contextlib.suppress(OSError):
+        os.makedirs(home, mode=0o700, exist_ok=True)
+        return os.path.join(home, ".debug-history")
+    return None
+
+
 def new_trace(program: str) -> str:
     """A path for a new trace, named after the program with the next free number."""
     base = os.path.basename(program) or "program"

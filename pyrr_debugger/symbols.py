@@ -22,7 +22,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _NOTE = struct.Struct("<III")
 
 _ET_EXEC = 2
-_PT_LOAD, _PT_NOTE = 1, 4
+_PT_LOAD, _PT_DYNAMIC, _PT_NOTE = 1, 2, 4
 _PF_X = 1
 _PN_XNUM = 0xFFFF
 _SHT_SYMTAB, _SHT_NOBITS, _SHT_DYNSYM, _SHT_GNU_VERSYM = 2, 8, 11, 0x6FFFFFFF
@@ -262,6 +262,11 @@ def load_bias(elf: bytes, mapping_start: int, mapping_file_offset: int, executab
         return None
     _, _, vaddr, offset = min(candidates)
     return 0 if headers.kind == _ET_EXEC else mapping_start - (vaddr - offset + mapping_file_offset)
+
+
+def dynamic_section(elf: bytes) -> int:
+    """The virtual address of the dynamic section; 0 if the file has none."""
+    return next((segment.vaddr for segment in Elf.parse(elf).segments if segment.kind == _PT_DYNAMIC), 0)
 
 
 def build_id(elf: bytes) -> str | None:

@@ -42,7 +42,7 @@ def name_of(event: Event) -> str:
     if isinstance(event, ExecEvent):
         return "execve"
     if isinstance(event, SignalEvent):
-        return _signal_name(event.signal)
+        return signal_name(event.signal)
     if isinstance(event, InstructionEvent):
         return event.name
     return kind_of(event)
@@ -56,7 +56,7 @@ def describe_event(event: Event) -> str:
         return f"execve({event.image.get('executable')!r}, {arguments_of(event)}) = 0"
     if isinstance(event, SignalEvent):
         place = _WHERE[event.place] if 0 <= event.place < len(_WHERE) else "?"
-        return f"--- {_signal_name(event.signal)} (handler entered; {place}) ---"
+        return f"--- {signal_name(event.signal)} (handler entered; {place}) ---"
     if isinstance(event, ExitEvent):
         return f"+++ {ending(event.status)} +++"
     if isinstance(event, InstructionEvent):
@@ -68,7 +68,7 @@ def describe_event(event: Event) -> str:
     if isinstance(event, StartEvent):
         return f"+++ {event.task} starts +++"
     if isinstance(event, StoppedEvent):
-        return f"--- stopped by {_signal_name(event.signal)} ---"
+        return f"--- stopped by {signal_name(event.signal)} ---"
     if isinstance(event, ContinuedEvent):
         return "--- continued ---"
     if isinstance(event, ChecksumEvent):
@@ -132,7 +132,8 @@ def _read_argv(image: dict[str, Any]) -> list[str]:
     return [os.fsdecode(read(p, 4096).partition(b"\0")[0]) for p in pointers]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """`SIGINT`, ..."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -142,5 +143,5 @@ def _signal_name(number: int) -> str:
 def ending(status: int) -> str:
     """A wait status in words."""
     if status & 0x7F:
-        return f"killed by {_signal_name(status & 0x7F)}{' (core dumped)' if status & 0x80 else ''}"
+        return f"killed by {signal_name(status & 0x7F)}{' (core dumped)' if status & 0x80 else ''}"
     return f"exited with {status >> 8 & 0xFF}"

@@ -57,13 +57,17 @@ def replay(request: Request) -> NoReturn:
     # The engine waits for replayed code without looking at signals; it ends with us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # importing makes no garbage, only much to look through
-    from ..commands.options import position_of, warn_if_cut
+    from ..commands.options import warn_if_cut
     from ..trace_reader import TraceReader
     from .session import ReplaySession
 
     gc.enable()
     with TraceReader(home.find(request.trace)) as reader:
-        position = reader.count if request.to is None else position_of(request.to, reader)
+        position = reader.count
+        if request.to is not None:
+            from .position import parse
+
+            position = parse(request.to).resolve(reader)
         selection = None
         if request.process is not None:
             from .selection import Selection

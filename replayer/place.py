@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import pythonstack
+from ..errors import PyrrError
 from ..symbols import SymbolTable, load_bias
 
 if TYPE_CHECKING:
@@ -39,31 +40,82 @@ def modules(session: ReplaySession, task: int) -> list[pythonstack.Module]:
     return found
 
 
-def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonFrame, ...]:
-    """The Python frames of a task, innermost first; none when it runs no Python."""
+def interpreter_of(session: ReplaySession, task: int) -> pythonstack.Interpreter | None:
+    """The CPython in the process of a task, if there is one. It is good for this position."""
+    if task not in session.tasks:
+        return None
+    mapped = frozenset((part.start, part.piece.hash) for part in session.mapped.get(session.process_of(task), []))
+    memory = _TaskMemory(session, task)
+    if mapped in session.interpreters:
+        known = session.interpreters[mapped]
+        return known and known.at(memory)
     try:
-        interpreter = pythonstack.Interpreter.find(_TaskMemory(session, task), modules(session, task))
-        if interpreter is None:
-            return ()
+        found = pythonstack.Interpreter.find(memory, modules(session, task))
+    except OSError:
+        return None
+    session.interpreters[mapped] = found
+    return found
+
+
+def python_functions(session: ReplaySession, task: int, names: tuple[str, ...]) -> dict[str, int]:
+    """The addresses of functions of CPython's C API in the process of a task. Raises PyrrError if one is not there."""
+    memory = _TaskMemory(session, task)
+    for module in modules(session, task):
+        try:
+            found = pythonstack.exported(memory, module, ("_PyRuntime", *names))
+        except OSError:
+            continue
+        if found is not None:
+            return found
+    raise PyrrError("the interpreter does not export what an evaluation needs")
+
+
+def python_thread(
+    session: ReplaySession, task: int, known: pythonstack.KnownCodes | None = None
+) -> pythonstack.PythonThread | None:
+    """The Python thread that a task is; None when it runs no Python."""
+    try:
+        interpreter = interpreter_of(session, task)
         pointer = session.registers(task)["fs_base"]
+        threads = interpreter.threads(known) if interpreter else []
     except (OSError, KeyError):
-        return ()
-    threads = interpreter.threads()
+        return None
     # glibc's pthread_t is the address of the thread's control block, which fs points at.
     for thread in threads:
         if thread.native_thread == pointer:
-            return thread.frames
-    return threads[0].frames if len(threads) == 1 else ()
+            return thread
+    return threads[0] if len(threads) == 1 else None
+
+
+def python_stack(session: ReplaySession, task: int) -> tuple[pythonstack.PythonFrame, ...]:
+    """The Python frames of a task, innermost first; none when it runs no Python."""
+    thread = python_thread(session, task)
+    return thread.frames if thread else ()
 
 
 def native_location(session: ReplaySession, task: int) -> str:
     """`libc.so.6+0xf1a30 (read+0x10)` for the task's instruction pointer."""
-    return describe_address(session, task, session.registers(task)["rip"])
+    return describe_address(session, task, program_address(session, task))
+
+
+def program_address(session: ReplaySession, task: int) -> int:
+    """Where a task stands in its program: its instruction pointer, or, in the stub of a patched call, the address
+    behind the call's own instruction, which the stub has before its own (native/agent/agent.h)."""
+    address = session.registers(task)["rip"]
+    before = session.read(task, address - 10, 10)
+    if before[8:] == b"\x0f\x05" and not _mapped_at(session, task, address):
+        site = int.from_bytes(before[:8], "little")
+        return site if _mapped_at(session, task, site) else address
+    return address
+
+
+def _mapped_at(session: ReplaySession, task: int, address: int) -> list[MappedPiece]:
+    return [part for part in session.mapped.get(session.process_of(task), []) if part.start <= address < part.end]
 
 
 def describe_address(session: ReplaySession, task: int, address: int) -> str:
     """An address as module+offset and symbol."""
-    mapped = [part for part in session.mapped.get(session.process_of(task), []) if part.start <= address < part.end]
+    mapped = _mapped_at(session, task, address)
     if not mapped:
         return f"{address:#x}"
     part = mapped[-1]

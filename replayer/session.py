@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 
 import msgpack
 
-from .. import _engine, checksum, cpu, registers, snapshot
+from .. import _engine, checksum, cpu, procfs, registers, snapshot
 from ..agent import agent_image
 from ..errors import PyrrError, TraceError
 from ..events import (
@@ -29,10 +30,13 @@ from .sharing import SharedMemory, StoredMemory
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ..events import Event
+    from ..pythonstack import Interpreter
     from ..trace_reader import TraceReader
+    from .checkpoints import Checkpoint, Checkpoints
+    from .position import Position
     from .selection import Selection
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
@@ -45,6 +49,11 @@ _CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
+_SEARCHED_AT_ONCE = 1 << 20  # bytes
+_LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
+_LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
+_FIRST_SEARCH = 8  # events that a search backward looks at first
+_FIRST_PACE = 1e-5  # seconds an event, before it is known
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
 _STUB = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "stub"))
 
@@ -77,12 +86,22 @@ class Verification:
         self.first: str | None = None
 
 
+class _State(NamedTuple):
+    """What a session knows of the processes at a position, beside what the engine knows."""
+
+    process: dict[int, int]
+    mapped: dict[int, list[MappedPiece]]
+    stack: dict[int, tuple[int, int]]
+    ended: bool
+
+
 class ReplaySession:
-    """Replays a trace from its beginning. A context manager: nothing is left behind at its end.
+    """A program of a trace, run again to any position: docs/api.md. A context manager: nothing is left behind at its
+    end.
 
     `stdout` and `stderr` are descriptors to which the program's output goes as it is replayed; -1 is nowhere.
     With `verify`, checksums in the trace are compared, into `verification`. With a `selection`, only its events are
-    replayed.
+    replayed. `checkpoint_memory` is how many bytes `seek` may use for checkpoints: a quarter of what is free if None.
     """
 
     def __init__(
@@ -92,6 +111,7 @@ class ReplaySession:
         stderr: int = -1,
         verify: bool = False,
         selection: Selection | None = None,
+        checkpoint_memory: int | None = None,
     ) -> None:
         """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
         trace.check()
@@ -99,15 +119,24 @@ class ReplaySession:
         self._selection = selection
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
+        self.interpreters: dict[frozenset[tuple[int, str]], Interpreter | None] = {}  # by what is mapped (place.py)
         self._shared = SharedMemory()
         self._store = StoredMemory(trace, self._shared.descriptor, whole=verify)
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
         self._chunks = ChunksAhead(trace)
         self._chunk = -1
+        self._loaded: tuple[int, bytes | memoryview] = -1, b""
         self._process: dict[int, int] = {}
         self._stack: dict[int, tuple[int, int]] = {}  # of each process with memory of its own
         self._ended = False
         self._cached_files: dict[str, bytes] = {}
+        self._cost = 0.0  # seconds of replay from the beginning to here
+        self._interrupted = False
+        self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
+        self._smallest_gap = _SMALLEST_GAP
+        self._ran = 0.0, 0  # seconds, and events replayed in them
+        self._checkpoint_memory = checkpoint_memory
+        self._checkpoints: Checkpoints | None = None
         self._affinity = os.sched_getaffinity(0)
         try:
             _check_cpu(trace)
@@ -125,6 +154,8 @@ class ReplaySession:
 
     def close(self) -> None:
         """Ends every replayed process."""
+        if self._checkpoints:
+            self._checkpoints.clear()
         for task in list(self._process):
             self._engine.forget(task)
         self._process.clear()
@@ -151,6 +182,16 @@ class ReplaySession:
         """The recorded ids of the tasks that live at this position."""
         return list(self._process)
 
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Those that `seek` has left."""
+        if self._checkpoints is None:
+            from .checkpoints import Checkpoints, default_budget
+
+            memory = default_budget() if self._checkpoint_memory is None else self._checkpoint_memory
+            self._checkpoints = Checkpoints(memory)
+        return self._checkpoints
+
     def process_of(self, task: int) -> int:
         """The recorded process id of a task."""
         return self._process[task]
@@ -163,13 +204,56 @@ class ReplaySession:
         """How a task is stopped: `call`, `fault`, `none` (right behind its last event) or `dead`."""
         return self._engine.actor(task)[1]
 
+    def brk(self, task: int) -> int:
+        """The end of a task's heap, as brk(2) moves it; 0 before it has been asked for."""
+        return self._engine.actor(task)[3]
+
+    def clone(self, task: int) -> int:
+        """A copy of a task, to be run and thrown away (clone.py): its process id. Raises OSError."""
+        return self._engine.clone(task)
+
     def registers(self, task: int) -> dict[str, int]:
         """The general registers of a task."""
         return registers.unpack(_engine.registers(self.real(task)))
 
+    def xstate(self, task: int) -> bytes:
+        """The vector registers of a task: its XSAVE area."""
+        return _engine.xstate(self.real(task))
+
     def read(self, task: int, address: int, size: int) -> bytes:
         """Memory of a task; shorter where it ends."""
         return _engine.read(self.real(task), address, size)
+
+    def mappings(self, task: int) -> list[procfs.Mapping]:
+        """The memory of a task, by address; what is mapped from a stored file has its recorded name. What replay
+        itself needs is left out."""
+        parts = self.mapped.get(self.process_of(task), [])
+        low, high = self._stack.get(self.process_of(task), (0, 0))
+        found = []
+        for mapping in procfs.read_maps(self.real(task)):
+            if mapping.start == _engine.GATE_PAGE or snapshot.is_agent(mapping):
+                continue
+            names = [part.piece.name for part in parts if part.start < mapping.end and mapping.start < part.end]
+            name = "[stack]" if low <= mapping.start < high else names[-1] if names else ""
+            found.append(mapping._replace(name=name, inode=0, device="00:00", offset=0, deleted=False))
+        return found
+
+    def search(self, task: int, pattern: bytes) -> Iterator[int]:
+        """The addresses at which bytes lie in the memory of a task."""
+        if not pattern:
+            raise ValueError("an empty pattern is everywhere")
+        for mapping in self.mappings(task):
+            if not mapping.prot:
+                continue
+            overlap = b""
+            for start in range(mapping.start, mapping.end, _SEARCHED_AT_ONCE):
+                size = min(_SEARCHED_AT_ONCE, mapping.end - start)
+                text = overlap + self.read(task, start, size)
+                at = text.find(pattern)
+                while at >= 0:
+                    yield start - len(overlap) + at
+                    at = text.find(pattern, at + 1)
+                overlap = text[len(text) - len(pattern) + 1 :] if len(pattern) > 1 else b""
 
     def file(self, hash_: str) -> bytes:
         """A stored file of the trace."""
@@ -185,7 +269,15 @@ class ReplaySession:
 
         Raises DivergenceError where the replay is not the recording.
         """
-        until = self.trace.count if until is None else min(until, self.trace.count)
+        began, start = time.perf_counter(), self.position
+        try:
+            self._run(self.trace.count if until is None else min(until, self.trace.count))
+        finally:
+            passed = time.perf_counter() - began
+            self._cost += passed
+            self._ran = self._ran[0] + passed, self._ran[1] + self.position - start
+
+    def _run(self, until: int) -> None:
         while not self._ended:
             try:
                 outcome, reason = self._engine.run(until)
@@ -204,6 +296,132 @@ class ReplaySession:
             else:
                 self._policy(self._current())
 
+    def seek(self, position: int | str | Position) -> None:
+        """Goes to a position, forward or backward, from the nearest checkpoint; leaves new ones on its way.
+
+        A str is a position as README.md has them. Raises PyrrError where the trace has no such position, and
+        DivergenceError where the replay is not the recording.
+        """
+        from .checkpoints import Checkpoint
+
+        if isinstance(position, str):
+            from .position import parse
+
+            position = parse(position)
+        target = position if isinstance(position, int) else position.resolve(self.trace)
+        if not 0 <= target <= self.trace.count:
+            raise PyrrError(f"{target} is outside of the trace, which has {self.trace.count} events")
+        if not self.checkpoints:
+            if self.position:
+                raise RuntimeError("run() and seek() have been mixed: a session that seeks begins with seek()")
+            self.checkpoints.add(Checkpoint(0, 0.0, self._engine.checkpoint()[0], (), self._state(), [], []))
+        nearest = self.checkpoints.before(target)
+        if not nearest.position <= self.position <= target:
+            self._go_back(nearest)
+        self._go_forward(target)
+
+    def find(self, condition: Callable[[Event], bool], backward: bool = False) -> int | None:
+        """The number of the nearest event after this position, or before it, that meets a condition; None if there is
+        none. Nothing is replayed for it."""
+        if not backward:
+            return next((e.number for e in self.trace.events(self.position + 1) if condition(e)), None)
+        end = self.position
+        while end > 0:
+            start = self.trace.chunks[self.trace.chunk_of(end - 1)].first
+            found = [e.number for e in self.trace.events(start, end) if condition(e)]
+            if found:
+                return found[-1]
+            end = start
+        return None
+
+    def run_until(
+        self, predicate: Callable[[ReplaySession], bool], task: int | None = None, backward: bool = False
+    ) -> bool:
+        """Goes to the nearest event (of a task, if one is given), after this position or before it, at which
+        `predicate(session)` is true. Where there is none it goes to the end or the start, and is False."""
+        if not backward:
+            while (number := self.find(lambda e: task in (None, e.task))) is not None:
+                self.seek(number)
+                if predicate(self):
+                    return True
+            self.seek(self.trace.count)
+            return False
+        end, size = self.position, _FIRST_SEARCH
+        while end > 0:
+            start, found = max(0, end - size), None
+            for event in list(self.trace.events(start, end)):
+                if task in (None, event.task):
+                    self.seek(event.number)
+                    if predicate(self):
+                        found = event.number
+            if found is not None:
+                self.seek(found)
+                return True
+            end, size = start, size * 2
+        self.seek(0)
+        return False
+
+    def interrupt(self) -> None:
+        """Has the move that is under way, or the next one, raise KeyboardInterrupt at a position on its way: for signal
+        handlers. An exception of their own could come amid an event."""
+        self._interrupted = True
+
+    def _go_forward(self, target: int) -> None:
+        """Runs to a target in steps that halve the way, each with a checkpoint behind it, so that moving back from the
+        target costs little at first."""
+        while self.position < target and not self._ended:
+            if self._interrupted:
+                self._interrupted = False
+                raise KeyboardInterrupt
+            pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
+            rest = target - self.position
+            near = rest * pace < self._smallest_gap
+            self.run(self.position + (rest if near else max(1, min(rest // 2, int(_LARGEST_GAP / pace)))))
+            if self._cost - self.checkpoints.before(self.position).cost > self._smallest_gap:
+                self._take_checkpoint()
+
+    def _state(self) -> _State:
+        mapped = {process: list(parts) for process, parts in self.mapped.items()}
+        return _State(dict(self._process), mapped, dict(self._stack), self._ended)
+
+    def _take_checkpoint(self) -> None:
+        """Takes one here, if that can be done: not where a fork would not have all the memory, or shares too much."""
+        from .checkpoints import Checkpoint, is_copied_by_fork, shared_parts
+
+        began = time.perf_counter()
+        processes = {process: task for task, process in reversed(self._process.items())}
+        reals = {task: self.real(task) for task in processes.values()}
+        shared = shared_parts(reals)
+        if shared is None or self._shared.size() > _LARGEST_SHARED or not all(map(is_copied_by_fork, reals.values())):
+            return
+        try:
+            copies, pids = self._engine.checkpoint()
+        except OSError:  # no more processes, no more memory; or a task that cannot be copied now
+            return
+        of_copies = tuple(pids[task] for task in reals)
+        files = self._shared.content()
+        self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
+        # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages that
+        # are now copied when they are written.
+        self._interrupted = False
+        self._quickest = min(self._quickest, time.perf_counter() - began)
+        self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
+
+    def _go_back(self, checkpoint: Checkpoint) -> None:
+        self._load(self.trace.chunk_of(checkpoint.position))
+        state: _State = checkpoint.state
+        self._engine.restore(checkpoint.copies)
+        self._process = dict(state.process)
+        self.mapped = {process: list(parts) for process, parts in state.mapped.items()}
+        self._stack = dict(state.stack)
+        self._ended = state.ended
+        self._cost = checkpoint.cost
+        self._shared.put_back(checkpoint.files)
+        for part in checkpoint.shared:
+            pid = self.real(part.task)
+            if _engine.read(pid, part.start, len(part.data)) != part.data:
+                _engine.write(pid, part.start, part.data)
+
     def _current(self) -> Event:
         """The next event, decoded alone: its whole chunk would take longer than it takes to replay."""
         try:
@@ -214,12 +432,14 @@ class ReplaySession:
 
     def _load(self, index: int) -> None:
         chunk = self.trace.chunks[index]
-        data = self._chunks.data_of(index)
-        if self._selection:
-            data = self._selection.filtered(data, chunk.first)
-        self._engine.load(chunk.first, chunk.events, data)
+        loaded = index == self._loaded[0]
+        if not loaded:
+            data = self._chunks.data_of(index)
+            self._loaded = index, self._selection.filtered(data, chunk.first) if self._selection else data
+        self._engine.load(chunk.first, chunk.events, self._loaded[1])
         self._chunk = index
-        self._chunks.begin(index + 1)
+        if not loaded:
+            self._chunks.begin(index + 1)
 
     def _divergence(self, reason: str) -> DivergenceError:
         from .divergence import describe
@@ -433,11 +653,11 @@ class ReplaySession:
         self._engine.advance(0)
 
     def memory_checksum(self, task: int) -> str:
-        """One checksum of all memory that a task can write, for comparing two replays."""
+        """One checksum of all memory that a task can write, for comparing two positions."""
         from hashlib import blake2b
 
         digest = blake2b(digest_size=16)
-        for start, end, _, sums in checksum.of_task(self.real(task)):
+        for start, end, _, sums in checksum.of_task(self.real(task), merged=True):
             digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
         return digest.hexdigest()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import errno
 import mmap
 import os
 import struct
@@ -12,6 +13,8 @@ from ..trace_format import FilePiece
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..trace_reader import StoredFile, TraceReader
 
 _OBJECT_BITS = 42
@@ -53,6 +56,39 @@ class SharedMemory:
         if size > 0:
             with mmap.mmap(self.descriptor, size, offset=self.offset(number, start)) as memory:
                 memory.madvise(mmap.MADV_REMOVE)
+
+    def content(self) -> list[tuple[int, bytes]]:
+        """All that is in the memory file but the store: (offset, bytes) of each part that is no hole."""
+        found = []
+        for start, end in self._parts():
+            found.append((start, os.pread(self.descriptor, end - start, start)))
+        return found
+
+    def size(self) -> int:
+        """The bytes that `content` gives."""
+        return sum(end - start for start, end in self._parts())
+
+    def put_back(self, content: list[tuple[int, bytes]]) -> None:
+        """Makes the memory file what it was."""
+        for start, end in list(self._parts()):
+            with mmap.mmap(self.descriptor, end - start, offset=start) as memory:
+                memory.madvise(mmap.MADV_REMOVE)
+        for start, data in content:
+            os.pwrite(self.descriptor, data, start)
+
+    def _parts(self) -> Iterator[tuple[int, int]]:
+        end = 0
+        while True:
+            try:
+                start = os.lseek(self.descriptor, end, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:
+                    return
+                raise
+            if start >= _STORED << _OBJECT_BITS:
+                return
+            end = os.lseek(self.descriptor, start, os.SEEK_HOLE)
+            yield start, end
 
     def write(self, number: int, at: int, data: bytes | memoryview) -> None:
         """Changes a recorded file."""

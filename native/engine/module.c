@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "checkpoint.h"
 #include "checksum.h"
 #include "events.h"
 #include "recorder.h"
@@ -561,13 +562,24 @@ static PyObject *Replayer_forget(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static const char *const stop_names[] = {"none", "call", "fault", "dead"};
+
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
 {
-    static const char *const stops[] = {"none", "call", "fault", "dead"};
     int task;
     if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
     struct actor *actor = actor_of(self, task);
-    return actor ? Py_BuildValue("(isi)", actor->real, stops[actor->stop], actor->signal) : NULL;
+    return actor ? Py_BuildValue("(isiK)", actor->real, stop_names[actor->stop], actor->signal, (unsigned long long)*actor->brk) : NULL;
+}
+
+static PyObject *Replayer_clone(PyObject *self, PyObject *args)
+{
+    int task;
+    if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
+    struct actor *actor = actor_of(self, task);
+    if (!actor) return NULL;
+    pid_t real = diversion_start(actor);
+    return real < 0 ? os_error(-real) : PyLong_FromLong(real);
 }
 
 static PyObject *Replayer_watch(PyObject *self, PyObject *args)
@@ -582,6 +594,37 @@ static PyObject *Replayer_watch(PyObject *self, PyObject *args)
     if (!files) return PyErr_NoMemory();
     state->files = files;
     files[state->file_count++] = range;
+    Py_RETURN_NONE;
+}
+
+#define CHECKPOINT "pyrr_debugger._engine.checkpoint"
+
+static void free_checkpoint(PyObject *capsule) { checkpoint_free(PyCapsule_GetPointer(capsule, CHECKPOINT)); }
+
+static PyObject *Replayer_checkpoint(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct checkpoint *checkpoint = checkpoint_take(&((Replayer *)self)->state);
+    if (!checkpoint) return os_error(errno);
+    PyObject *capsule = PyCapsule_New(checkpoint, CHECKPOINT, free_checkpoint), *tasks = PyDict_New();
+    for (struct actor *actor = checkpoint->actors; tasks && actor; actor = actor->next) {
+        PyObject *task = PyLong_FromLong(actor->task), *real = PyLong_FromLong(actor->real);
+        if (!task || !real || PyDict_SetItem(tasks, task, real)) Py_CLEAR(tasks);
+        Py_XDECREF(task);
+        Py_XDECREF(real);
+    }
+    if (!capsule) checkpoint_free(checkpoint);
+    return Py_BuildValue("(NN)", capsule, tasks);
+}
+
+static PyObject *Replayer_restore(PyObject *self, PyObject *args)
+{
+    PyObject *capsule;
+    if (!PyArg_ParseTuple(args, "O", &capsule)) return NULL;
+    const struct checkpoint *checkpoint = PyCapsule_GetPointer(capsule, CHECKPOINT);
+    if (!checkpoint) return NULL;
+    int error = checkpoint_restore(&((Replayer *)self)->state, checkpoint);
+    if (error) return os_error(-error);
     Py_RETURN_NONE;
 }
 
@@ -602,8 +645,11 @@ static PyMethodDef Replayer_methods[] = {
     {"advance", Replayer_advance, METH_VARARGS, "advance(due): policy has consumed the event; `due` runs on."},
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
     {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
-    {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal)."},
+    {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal, brk)."},
+    {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
+    {"checkpoint", Replayer_checkpoint, METH_NOARGS, "checkpoint() -> (checkpoint, {task: pid of its copy})."},
+    {"restore", Replayer_restore, METH_VARARGS, "restore(checkpoint): go on from there; its chunk has been loaded."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -622,6 +668,39 @@ static PyType_Slot Replayer_slots[] = {
 
 static PyType_Spec Replayer_spec = {"pyrr_debugger._engine.Replayer", sizeof(Replayer), 0, Py_TPFLAGS_DEFAULT, Replayer_slots};
 
+/* --- clones that answer questions --- */
+
+static PyObject *module_clone_run(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid, signal = 0;
+    enum stop stop;
+    if (!PyArg_ParseTuple(args, "i", &pid)) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    stop = diversion_run(pid, &signal);
+    Py_END_ALLOW_THREADS;
+    return Py_BuildValue("(si)", stop_names[stop], signal);
+}
+
+static PyObject *module_clone_inject(PyObject *self, PyObject *args)
+{
+    (void)self;
+    struct actor clone = {0};
+    unsigned long long number, a[6] = {0};
+    if (!PyArg_ParseTuple(args, "iK|KKKKKK", &clone.real, &number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5])) return NULL;
+    uint64_t arguments[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+    return PyLong_FromLongLong(replayer_inject(&clone, number, arguments));
+}
+
+static PyObject *module_clone_end(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid;
+    if (!PyArg_ParseTuple(args, "i", &pid)) return NULL;
+    replayer_kill(pid);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
     {"read", module_read, METH_VARARGS, "read(pid, address, size) -> bytes, shorter where memory ends."},
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
@@ -629,6 +708,9 @@ static PyMethodDef module_methods[] = {
     {"set_registers", module_set_registers, METH_VARARGS, "set_registers(tid, registers, xstate)."},
     {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
     {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
+    {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},
+    {"clone_inject", module_clone_inject, METH_VARARGS, "clone_inject(pid, number, *arguments) -> result."},
+    {"clone_end", module_clone_end, METH_VARARGS, "clone_end(pid): throw a clone away."},
     {"cpuid", module_cpuid, METH_VARARGS, "cpuid(leaf, subleaf) -> (eax, ebx, ecx, edx)."},
     {"xgetbv", module_xgetbv, METH_NOARGS, "xgetbv() -> XCR0."},
     {NULL, NULL, 0, NULL},

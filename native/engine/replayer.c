@@ -38,7 +38,7 @@ static void reap(pid_t tid)
 }
 
 /* A process is reaped last of all its traced threads, each of which is waited for by itself. */
-static void kill_real(pid_t real)
+void replayer_kill(pid_t real)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/task", real);
@@ -77,14 +77,14 @@ void replayer_forget(struct replayer *replayer, pid_t task)
     bool last = true;
     for (struct actor *other = replayer->actors; other; other = other->next)
         if (other != actor && other->real_group == actor->real_group) last = false;
-    if (last) kill_real(actor->real_group);
+    if (last) replayer_kill(actor->real_group);
     remove_actor(replayer, actor);
 }
 
 void replayer_free(struct replayer *replayer)
 {
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
-    if (replayer->template.real) kill_real(replayer->template.real);
+    if (replayer->template.real) replayer_kill(replayer->template.real);
     free(replayer->files);
 }
 
@@ -110,6 +110,7 @@ static void stub_main(const char *stub, int gate, int shared)
     if (read(gate, &go, 1) != 1 || dup2(shared, SHARED_DESCRIPTOR) != SHARED_DESCRIPTOR) _exit(127);
     fcntl(SHARED_DESCRIPTOR, F_SETFD, 0);
     signal(SIGCHLD, SIG_IGN); /* the kernel itself reaps its clones, which send nothing (do_notify_parent) */
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); /* for clones of clones that have ended: it ignores them as well */
     setsid(); /* out of reach of the terminal's signals */
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
@@ -161,12 +162,11 @@ static int start_template(struct replayer *replayer, const char *stub)
     struct user_regs_struct registers = {0};
     if (!error && (tracee_get_registers(pid, &registers) || registers.rax != 0)) error = EPERM;
     if (!error) replayer->template.real = pid;
-    else if (pid > 0) kill_real(pid);
+    else if (pid > 0) replayer_kill(pid);
     return error;
 }
 
-/* A clone of a stopped stub or actor: its id, stopped before it has run, or -errno. */
-static pid_t clone_real(struct actor *actor, uint64_t flags)
+pid_t replayer_clone(struct actor *actor, uint64_t flags)
 {
     const uint64_t arguments[6] = {flags & CLONE_THREAD ? flags : flags | SIGCHLD};
     int64_t real = replayer_inject(actor, SYS_clone, arguments);
@@ -180,12 +180,12 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub)
     replayer_forget(replayer, task);
     int error = replayer->template.real ? 0 : start_template(replayer, stub);
     if (error) return -error;
-    pid_t real = clone_real(&replayer->template, 0);
+    pid_t real = replayer_clone(&replayer->template, 0);
     if (real < 0) return real;
     uint64_t *brk = calloc(1, sizeof *brk);
     if (brk && add_actor(replayer, task, real, real, brk)) return real;
     free(brk);
-    kill_real(real);
+    replayer_kill(real);
     return -ENOMEM;
 }
 
@@ -197,7 +197,7 @@ int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t
        that never makes a call. */
     uint64_t kept = flags & (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM);
     if (!(kept & CLONE_VM)) kept &= ~(uint64_t)(CLONE_SIGHAND | CLONE_THREAD);
-    pid_t real = clone_real(actor, kept);
+    pid_t real = replayer_clone(actor, kept);
     if (real < 0) return real;
     uint64_t *brk = kept & CLONE_VM ? actor->brk : malloc(sizeof *brk);
     if (!brk) return -ENOMEM;

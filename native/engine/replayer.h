@@ -72,6 +72,10 @@ int replayer_start(struct replayer *replayer, pid_t task, const char *stub);
 int replayer_spawn(struct replayer *replayer, pid_t parent, pid_t task, uint64_t flags);
 /* Ends the real task of `task`; of the whole process if it is its last one. */
 void replayer_forget(struct replayer *replayer, pid_t task);
+/* A clone of a stopped stub or actor: its id, stopped before it has run, or -errno. */
+pid_t replayer_clone(struct actor *actor, uint64_t flags);
+/* Ends a real process and reaps all its tasks. */
+void replayer_kill(pid_t real);
 int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6]);
 enum outcome replayer_run(struct replayer *replayer, uint64_t until);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */

@@ -12,7 +12,7 @@
 /* TASK_SIZE with four levels of page tables. */
 #define ADDRESS_LIMIT UINT64_C(0x7ffffffff000)
 
-enum { PAGE_BYTES = 4096, SYSCALL_INSTRUCTION_BYTES = 2 };
+enum { PAGE_BYTES = 4096, SYSCALL_INSTRUCTION_BYTES = 2, XSTATE_BYTES = 16384 };
 
 /* Results of -512..-516 never reach user space: they tell the kernel's own signal code to restart the call
    (include/linux/errno.h). A tracer sees them at the exit stop. */

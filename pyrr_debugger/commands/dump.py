@@ -7,28 +7,31 @@ import json
 import click
 
 from .. import home
+from ..replayer.position import Position, parse
 from ..trace_reader import TraceReader
-from .options import position_of, warn_if_cut
+from .options import warn_if_cut
 
 
 @click.command()
 @click.argument("trace", required=False)
-@click.option("--from", "start", default="0", metavar="A", help="First event.")
-@click.option("--until", metavar="B", help="Stop before this event.")
+@click.option("--from", "start", type=parse, default="start", metavar="POSITION", help="First event.")
+@click.option("--until", type=parse, metavar="POSITION", help="Stop before this event.")
 @click.option("--syscall", "names", multiple=True, metavar="NAME", help="Only calls of this name (repeatable).")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-def command(trace: str | None, start: str, until: str | None, names: tuple[str, ...], as_json: bool) -> None:
-    """Print the events of TRACE, like strace.
+def command(trace: str | None, start: Position, until: Position | None, names: tuple[str, ...], as_json: bool) -> None:
+    """Print the events of TRACE, like strace. Positions are those of 'pyrr replay --to'.
 
     \b
     pyrr dump --syscall openat
     pyrr dump app-3 --from 1200 --until 1300
+    pyrr dump --from -20
+    pyrr dump --from 'output:/^Traceback/'
     """
     from ..replayer.description import as_data, describe_event, name_of
 
     with TraceReader(home.find(trace)) as reader:
-        first = position_of(start, reader)
-        last = position_of(until, reader) if until is not None else None
+        first = start.resolve(reader)
+        last = until.resolve(reader) if until is not None else None
         warn_if_cut(reader)
         for event in reader.events(first, last):
             if names and name_of(event) not in names:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from ..errors import PyrrError
-
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,15 +25,3 @@ def print_table(table: Table) -> None:
     from rich.console import Console
 
     Console(highlight=False, width=None if sys.stdout.isatty() else _UNWRAPPED).print(table)
-
-
-def position_of(text: str, trace: TraceReader) -> int:
-    """A position that a user wrote: an event number, or -K from the end. Raises PyrrError."""
-    try:
-        number = int(text)
-    except ValueError:
-        raise PyrrError(f"{text!r} is no position: give the number of an event, or -K from the end") from None
-    position = number if number >= 0 else trace.count + number
-    if not 0 <= position <= trace.count:
-        raise PyrrError(f"{text} is outside of the trace, which has {trace.count} events")
-    return position

@@ -9,7 +9,7 @@ from ..replayer.launch import Request, replay
 
 @click.command()
 @click.argument("trace", required=False)
-@click.option("--to", "to", metavar="POSITION", help="Stop before this event takes effect; -K counts from the end.")
+@click.option("--to", "to", metavar="POSITION", help="Stop there; see below.")
 @click.option("--process", "pid", type=int, metavar="PID", help="Replay only what this process needs; see 'pyrr ps'.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it stands as one JSON object (with --to).")
 def command(trace: str | None, to: str | None, pid: int | None, as_json: bool) -> None:
@@ -18,8 +18,14 @@ def command(trace: str | None, to: str | None, pid: int | None, as_json: bool) -
     Without --to, runs to the end and writes what the program wrote. Exit status: 0 when the replay is the recording,
     whatever the program's own was; 3 when it is not; 2 when the trace cannot be replayed.
 
+    A POSITION is before an event takes effect: its number, or -K from the end; start, end, exit (of the first
+    process); 50% of the events; +12.5s after the start; output:/REGEX/, the write of a line that matches;
+    syscall:NAME; signal:NAME. The last three with #K are the K-th, #-1 the last.
+
     \b
     pyrr replay
     pyrr replay python3-4 --to 1200
+    pyrr replay --to 'output:/^Traceback/'
+    pyrr replay --to syscall:connect#-1
     """
     replay(Request(trace, to, pid, as_json))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .layouts import Layout, Lines
 from .memory import Reader, UnreadableError
@@ -28,16 +28,28 @@ class PythonFrame:
     line: int
     """The line being executed; 0 (linetable.NO_LINE) for an instruction that has none."""
     first_line: int
+    address: int = field(default=0, compare=False, repr=False)
+    """Of its PyFrameObject, or from 3.11 on its _PyInterpreterFrame."""
+    code: int = field(default=0, compare=False, repr=False)
+    """Address of its PyCodeObject."""
+
+
+@dataclass
+class KnownCodes:
+    """Code objects that were read, by address, and lines of their instructions. They are good for one stop of the
+    process; for several only where a code object that took another's place would do no harm."""
+
+    codes: dict[int, Code] = field(default_factory=dict)
+    lines: dict[tuple[int, int], int] = field(default_factory=dict)
 
 
 class FrameReader:
     """Reads stacks; remembers code objects, so it is good for one stop of the process only."""
 
-    def __init__(self, reader: Reader, layout: Layout) -> None:
+    def __init__(self, reader: Reader, layout: Layout, known: KnownCodes | None = None) -> None:
         self._reader = reader
         self._layout = layout
-        self._codes: dict[int, Code] = {}
-        self._frames: dict[tuple[int, int], PythonFrame] = {}
+        self._known = KnownCodes() if known is None else known
 
     def frames(self, thread: int) -> tuple[PythonFrame, ...]:
         """Return the frames of a PyThreadState, innermost first, as far as they can be read.
@@ -69,13 +81,24 @@ class FrameReader:
         # As _PyFrame_IsIncomplete in pycore_frame.h says it: until RESUME a frame is still being made.
         if code.lines is Lines.LOCATIONS and owner != _OWNED_BY_GENERATOR and offset < code.first_traceable:
             return None
-        frame = self._frames.get((code_address, offset))
-        if frame is None:
+        return PythonFrame(
+            code.name, code.file, self._line(code_address, code, offset), code.first_line, address, code_address
+        )
+
+    def frame_at(self, address: int, offset: int) -> PythonFrame:
+        """Return the frame at an address as it was at an instruction, given as a byte offset in its code."""
+        code_address = self._reader.unsigned(address + self._layout.frame_code) & ~_TAG
+        code = self._code(code_address)
+        line = self._line(code_address, code, offset)
+        return PythonFrame(code.name, code.file, line, code.first_line, address, code_address)
+
+    def _line(self, code_address: int, code: Code, offset: int) -> int:
+        line = self._known.lines.get((code_address, offset))
+        if line is None:
             # Decoding a byte costs far more than reading it.
             self._reader.charge(8 * len(code.line_table))
-            frame = PythonFrame(code.name, code.file, code.line(offset), code.first_line)
-            self._frames[code_address, offset] = frame
-        return frame
+            line = self._known.lines[code_address, offset] = code.line(offset)
+        return line
 
     def _instruction(self, frame: int, code: Code) -> int:
         """Return the instruction a frame is at, as a byte offset in its code; negative before the first."""
@@ -87,7 +110,7 @@ class FrameReader:
         return self._reader.unsigned(address) - code.units
 
     def _code(self, address: int) -> Code:
-        code = self._codes.get(address)
+        code = self._known.codes.get(address)
         if code is None:
-            code = self._codes[address] = read_code(self._reader, self._layout, address)
+            code = self._known.codes[address] = read_code(self._reader, self._layout, address)
         return code

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .memory import Reader, UnreadableError
+from .memory import Memory, Reader, UnreadableError
 
 _ELF64_LITTLE_ENDIAN = b"\x7fELF\x02\x01"
 _PT_LOAD = 1
@@ -133,3 +133,14 @@ class Image:
                 # In memory, glibc has added the load bias to the addresses among the values.
                 bias = self._module.load_bias
                 self._dynamic[tag] = value - bias if 0 < bias <= value else value
+
+
+def exported(memory: Memory, module: Module, names: tuple[str, ...]) -> dict[str, int] | None:
+    """The addresses of exported symbols in a process; None if the module has not all of them."""
+    try:
+        image = Image(Reader(memory), module)
+    except UnreadableError:
+        return None
+    found = {name: image.symbol(name) for name in names}
+    known = {name: module.load_bias + value for name, value in found.items() if value is not None}
+    return known if len(known) == len(names) else None

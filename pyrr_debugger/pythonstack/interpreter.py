@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 from .debug_offsets import debug_offsets_size, layout_from_debug_offsets
-from .frames import FrameReader, PythonFrame
+from .frames import FrameReader, KnownCodes, PythonFrame
 from .image import Image, Module
 from .layouts import LAYOUTS, Layout
 from .memory import Memory, Reader, UnreadableError
+from .variables import OBJECT_LAYOUTS, Value, Variables
 from .version import image_version
 
 
@@ -23,6 +25,17 @@ class PythonThread:
     """Its Linux thread id; 0 up to 3.10, which does not store it."""
     holds_gil: bool | None
     """Whether it has its interpreter's lock; None if that cannot be told."""
+    frames: tuple[PythonFrame, ...]
+    """Innermost first."""
+    address: int = field(default=0, compare=False, repr=False)
+    """Of its PyThreadState."""
+
+
+@dataclass(frozen=True)
+class Traceback:
+    """An exception with the frames through which it came: they keep the variables that they had."""
+
+    value: Value
     frames: tuple[PythonFrame, ...]
     """Innermost first."""
 
@@ -67,14 +80,18 @@ class Interpreter:
                 return cls(memory, version, module.load_bias + runtime, layout)
         return None
 
-    def threads(self) -> list[PythonThread]:
+    def at(self, memory: Memory) -> Interpreter:
+        """The same interpreter in another state of its process's memory."""
+        return Interpreter(memory, self.version, self._runtime, self._layout)
+
+    def threads(self, known: KnownCodes | None = None) -> list[PythonThread]:
         """Return the threads of all (sub)interpreters with their stacks, the newest thread first.
 
         Before Py_Initialize() and after Py_Finalize() there are none. Whatever the memory holds, nothing is
         raised and time is bounded: what cannot be read ends the stack, or the list, with what was read.
         """
         reader = Reader(self._memory)
-        frames = FrameReader(reader, self._layout)
+        frames = FrameReader(reader, self._layout, known)
         threads = []
         try:
             head = reader.unsigned(self._runtime + self._layout.runtime_interpreters)
@@ -87,6 +104,47 @@ class Interpreter:
             pass
         return threads
 
+    def variables(self) -> Variables | None:
+        """What reads the variables of frames; None for a version whose objects are unknown here."""
+        layout = OBJECT_LAYOUTS.get(self._version_pair)
+        return None if layout is None else Variables(Reader(self._memory), self._layout, layout)
+
+    def last_traceback(self) -> Traceback | None:
+        """The traceback that is being printed, or was, because nobody caught its exception: sys.last_traceback."""
+        variables = self.variables()
+        if variables is None:
+            return None
+        with suppress(UnreadableError):
+            reader = Reader(self._memory)
+            interpreter = reader.unsigned(self._runtime + self._layout.runtime_interpreters)
+            names = variables.dictionary(reader.unsigned(interpreter + variables.layout.interpreter_sysdict))
+            if "last_traceback" in names and "last_value" in names:
+                return self._traceback(variables, names["last_value"], names["last_traceback"].address)
+        return None
+
+    def handled(self, thread: PythonThread) -> Traceback | None:
+        """The exception that a thread is handling (sys.exc_info())."""
+        variables = self.variables()
+        if variables is None:
+            return None
+        with suppress(UnreadableError):
+            value, traceback = variables.handled(thread.address)
+            if value and traceback:
+                return self._traceback(variables, value, traceback)
+        return None
+
+    def _traceback(self, variables: Variables, value: Value, address: int) -> Traceback | None:
+        reader = FrameReader(Reader(self._memory), self._layout)
+        frames = []
+        for frame, offset in variables.traceback(address):
+            frames.append(reader.frame_at(frame, offset))
+        return Traceback(value, tuple(reversed(frames))) if frames else None
+
+    @property
+    def _version_pair(self) -> tuple[int, int]:
+        major, minor = (int(part) for part in self.version.split(".")[:2])
+        return major, minor
+
     def _thread(self, reader: Reader, frames: FrameReader, thread: int, gil_holder: int | None) -> PythonThread:
         tid = 0
         if self._layout.thread_tid is not None:
@@ -96,6 +154,7 @@ class Interpreter:
             tid=tid,
             holds_gil=None if gil_holder is None else thread == gil_holder,
             frames=frames.frames(thread),
+            address=thread,
         )
 
     def _gil_holder(self, reader: Reader, interpreter: int) -> int | None:

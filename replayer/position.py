@@ -1,0 +1,220 @@
+"""Positions as a user writes them: `1200`, `-1`, `50%`, `+12.5s`, `exit`, `output:/regex/`, `syscall:openat#2`.
+
+`parse` reads the form, so that a slip is found before anything is opened; `Position.resolve` finds the event in a
+trace. All but `output` need the events alone; `output` replays the trace, since long writes are in nobody's event.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from ..errors import PyrrError
+from ..events import Event, ExecEvent, ExitEvent, SignalEvent, StoppedEvent, SyscallEvent
+from ..syscalls import BY_NAME
+from ..syscalls import name as call_name
+from ..trace_reader import TraceReader
+from .description import signal_name
+
+FORMS = (
+    "give the number of an event, -K (from the end), start, end, exit, 50%, +12.5s, "
+    "output:/regex/, syscall:NAME or signal:NAME, the last three with #K for the K-th"
+)
+_LATER = {
+    r"\d+:\d+": "a position between two events",
+    r"exception(:-?\d+)?": "the position of an exception",
+    r".+\.py:\d+(#-?\d+)?": "the position of a line",
+}
+_SIGNAL_BITS = 0x7F
+
+
+class Position(Protocol):
+    """A place in any trace."""
+
+    def resolve(self, trace: TraceReader) -> int:
+        """The event before which it is. Raises PyrrError where this trace has no such place."""
+        ...
+
+
+def parse(text: str) -> Position:
+    """What a user wrote. Raises PyrrError when it is no position."""
+    if re.fullmatch(r"-?\d+", text):
+        return Number(int(text))
+    if text in ("start", "end", "exit"):
+        return Named(text)
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
+        return Share(float(match[1]))
+    if match := re.fullmatch(r"\+(\d+(?:\.\d+)?)s", text):
+        return Time(round(float(match[1]) * 1e6))
+    if match := re.fullmatch(r"output:/(.+)/(?:#(-?\d+))?", text, re.DOTALL):
+        return Output(_pattern(match[1]), _which(text, match[2]))
+    if match := re.fullmatch(r"(syscall|signal):(\w+)(?:#(-?\d+))?", text):
+        _check_name(match[1], match[2])
+        return Occurrence(match[1], match[2], _which(text, match[3]))
+    for form, meaning in _LATER.items():
+        if re.fullmatch(form, text):
+            raise PyrrError(f"{text!r}: {meaning} cannot be found yet, only events can: {FORMS}")
+    raise PyrrError(f"{text!r} is no position: {FORMS}")
+
+
+def _check_name(kind: str, name: str) -> None:
+    known = set(BY_NAME) if kind == "syscall" else {one.name for one in signal.Signals}
+    if name not in known and not re.fullmatch(r"SIG\d+", name):
+        close = difflib.get_close_matches(name, known, 1)
+        raise PyrrError(f"there is no {kind} {name}" + (f": did you mean {close[0]}?" if close else ""))
+
+
+def _which(text: str, number: str | None) -> int:
+    which = 1 if number is None else int(number)
+    if not which:
+        raise PyrrError(f"{text!r}: occurrences are counted from #1, or from the last one: #-1")
+    return which
+
+
+def _pattern(text: str) -> re.Pattern[bytes]:
+    try:
+        return re.compile(os.fsencode(text), re.MULTILINE)
+    except re.error as error:
+        raise PyrrError(f"{text!r} is no regular expression: {error}") from None
+
+
+@dataclass(frozen=True)
+class Number:
+    """An event by its number; a negative one counts from the end."""
+
+    number: int
+
+    def resolve(self, trace: TraceReader) -> int:
+        position = self.number if self.number >= 0 else trace.count + self.number
+        if not 0 <= position <= trace.count:
+            raise PyrrError(f"{self.number} is outside of the trace, which has {trace.count} events")
+        return position
+
+
+@dataclass(frozen=True)
+class Named:
+    """`start`: before the first event; `end`: behind the last one; `exit`: the end of the first process, which is
+    still there."""
+
+    name: str
+
+    def resolve(self, trace: TraceReader) -> int:
+        if self.name == "start":
+            return 0
+        if self.name == "end":
+            return trace.count
+        first = next((event.task for event in trace.events() if isinstance(event, ExecEvent)), 0)
+        exits = [event.number for event in trace.events() if isinstance(event, ExitEvent) and event.task == first]
+        if not exits:
+            raise PyrrError(f"{trace.path} does not hold the exit of its first process: give another position")
+        return exits[-1]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of the events."""
+
+    percent: float
+
+    def resolve(self, trace: TraceReader) -> int:
+        if self.percent > 100:
+            raise PyrrError(f"{self.percent:g}% is outside of the trace")
+        return int(trace.count * self.percent / 100)
+
+
+@dataclass(frozen=True)
+class Time:
+    """The first event that was recorded this many microseconds after the start, or later."""
+
+    microseconds: int
+
+    def resolve(self, trace: TraceReader) -> int:
+        last = trace.event(trace.count - 1).time
+        if self.microseconds > last:
+            raise PyrrError(f"+{self.microseconds / 1e6:g}s is outside of the trace, which lasts {last / 1e6:g} s")
+        return next(event.number for event in trace.events() if event.time >= self.microseconds)
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    """A system call or a signal by its name, `which` of them: from 1, or from the last, -1."""
+
+    kind: str
+    name: str
+    which: int = 1
+
+    def matches(self, event: Event) -> bool:
+        """Whether the event is one. A signal is one where it stopped, ended or interrupted a task."""
+        if self.kind == "syscall":
+            return syscall_of(event) == self.name
+        return signal_of(event) == self.name
+
+    def resolve(self, trace: TraceReader) -> int:
+        found = (event.number for event in trace.events() if self.matches(event))
+        return _pick(found, self.which, f"{self.kind} {self.name}")
+
+
+@dataclass(frozen=True)
+class Output:
+    """The write with which a line of stdout or stderr came to match a regular expression."""
+
+    pattern: re.Pattern[bytes]
+    which: int = 1
+
+    def resolve(self, trace: TraceReader) -> int:
+        from .output import writes
+
+        text = os.fsdecode(self.pattern.pattern)
+        return _pick(self.numbers(writes(trace)), self.which, f"output that matches /{text}/")
+
+    def all(self, trace: TraceReader) -> frozenset[int]:
+        """All such writes."""
+        from .output import writes
+
+        return frozenset(self.numbers(writes(trace)))
+
+    def numbers(self, writes: Iterable[tuple[SyscallEvent, bytes]]) -> Iterator[int]:
+        """The numbers of the writes that complete a match, one for each match."""
+        lines = {1: b"", 2: b""}
+        for event, data in writes:
+            before = lines[event.stream]
+            text = before + data
+            for match in self.pattern.finditer(text):
+                if match.end() > len(before):
+                    yield event.number
+            lines[event.stream] = text[text.rfind(b"\n") + 1 :]
+
+
+def syscall_of(event: Event) -> str | None:
+    """The name of the system call that an event is."""
+    if isinstance(event, ExecEvent):
+        return "execve"
+    return call_name(event.nr) if isinstance(event, SyscallEvent) else None
+
+
+def signal_of(event: Event) -> str | None:
+    """The name of the signal that an event shows: its handler is entered, or it stops or ends the task."""
+    if isinstance(event, (SignalEvent, StoppedEvent)):
+        return signal_name(event.signal)
+    if isinstance(event, ExitEvent) and event.status & _SIGNAL_BITS:
+        return signal_name(event.status & _SIGNAL_BITS)
+    return None
+
+
+def _pick(numbers: Iterator[int], which: int, what: str) -> int:
+    """The `which`-th of numbers."""
+    if which > 0:
+        picked = list(islice(numbers, which - 1, which))
+        if picked:
+            return picked[0]
+        raise PyrrError(f"the trace has no {what}" + (f" number {which}" if which > 1 else ""))
+    found = list(numbers)
+    if -which > len(found):
+        raise PyrrError(f"the trace has {len(found)} times {what}" if found else f"the trace has no {what}")
+    return found[which]

@@ -1,0 +1,298 @@
+"""`pyrr debug`: what it shows, and where its moves lead."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import harness
+import pytest
+from harness import LONG, Interpreter, Surroundings, victim
+
+from pyrr_debugger.replayer.opening import open_at_failure
+from pyrr_debugger.replayer.prompt import COMMANDS, Prompt, Quit
+from pyrr_debugger.replayer.session import ReplaySession
+from pyrr_debugger.trace_reader import TraceReader
+
+SOURCE = str(victim("steps"))
+
+
+@pytest.fixture(autouse=True)
+def versions(request: pytest.FixtureRequest) -> None:
+    if "interpreter" in request.fixturenames:
+        found: Interpreter = request.getfixturevalue("interpreter")
+        if found.version > (3, 13):
+            pytest.skip("variables are read up to 3.13")
+
+
+@pytest.fixture(scope="module")
+def traces() -> dict[tuple[str, str], Path]:
+    return {}
+
+
+@pytest.fixture
+def recorded(
+    interpreter: Interpreter, traces: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """The trace of a victim, recorded once with each interpreter."""
+
+    def record(name: str) -> Path:
+        if (name, interpreter.name) not in traces:
+            directory = tmp_path_factory.mktemp(name)
+            scratch = directory / "scratch"
+            scratch.mkdir()
+            around = Surroundings(env=harness.victim_environment(scratch), cwd=scratch)
+            harness.record(directory / "trace", interpreter.path, victim(name), around=around)
+            traces[name, interpreter.name] = directory / "trace"
+        return traces[name, interpreter.name]
+
+    return record
+
+
+class Session:
+    """A prompt, and what it said last."""
+
+    def __init__(self, session: ReplaySession) -> None:
+        self._out = io.StringIO()
+        self._session = session
+        self.prompt = Prompt(session, self._out)
+
+    def __call__(self, command: str) -> str:
+        self._out.seek(0)
+        self._out.truncate()
+        self.prompt.execute(command)
+        return self._out.getvalue().rstrip("\n")
+
+    @property
+    def line(self) -> tuple[str, int]:
+        """Function and line of the frame that is looked at."""
+        frame = self.prompt.stack.frames[self.prompt.index]
+        return frame.function, frame.line
+
+    @property
+    def position(self) -> int:
+        return self._session.position
+
+
+@pytest.fixture
+def at_failure(recorded: Callable[[str], Path]) -> Iterator[Session]:
+    """The program of steps.py where it failed."""
+    with TraceReader(recorded("steps")) as reader, ReplaySession(reader) as session:
+        open_at_failure(session)
+        yield Session(session)
+
+
+def test_failure_is_where_it_opens(at_failure: Session) -> None:
+    """At the raising line, with the variables that were; though no Python runs any more."""
+    assert at_failure("where") == "\n".join(
+        [
+            f"  {SOURCE}(30)<module>()",
+            "-> sys.exit(main())",
+            f"> {SOURCE}(26)main()",
+            "-> return done[0] and 1 // limit",
+        ]
+    )
+    assert at_failure("locals") == "\n".join(
+        ["done = {0: [0, 0], 1: [1, 2], 2: [2, 4], 3: [3, 6], 4: [4, 8]}", "number = 4", "limit = 0"]
+    )
+    assert at_failure("p done[3][1]") == "6"
+    assert at_failure("done[-1]") == "*** KeyError: -1"
+    assert at_failure("whatis done") == "<class 'dict'>"
+    assert at_failure("pp done[2]") == "[2, 4]"
+    assert at_failure("p limit + 1") == "1"
+    assert "ZeroDivisionError" in at_failure("exception")
+    assert at_failure("up") == f"> {SOURCE}(30)<module>()\n-> sys.exit(main())"
+    assert at_failure("p __name__") == "'__main__'"
+    assert at_failure("up") == "*** oldest frame"
+    assert at_failure("down").startswith(f"> {SOURCE}(26)main()")
+    assert at_failure("down") == "*** newest frame"
+
+
+def test_steps_backward_and_forward(at_failure: Session) -> None:
+    """Each to another line at which something happens, and the same way back."""
+    at_failure("rs")
+    assert at_failure.line == ("report", 8)
+    assert at_failure("args") == "text = 'failing\\n'"
+    at_failure("up")
+    assert at_failure.line == ("main", 25)
+    assert at_failure("p limit") == "0"
+    trail = [at_failure.position]
+    lines = []
+    for _ in range(6):
+        at_failure("rn")
+        lines.append(at_failure.line)
+        trail.append(at_failure.position)
+    # The line of `return before` and the like make no system call: they are passed.
+    assert lines == [("main", 23), ("main", 22)] * 3
+    for position in reversed(trail[:-1]):
+        at_failure("n")
+        assert at_failure.position <= position
+    assert at_failure.line == ("main", 25)
+
+
+def test_next_does_not_enter_calls(at_failure: Session) -> None:
+    at_failure("seek output:/^begin 2/")
+    assert at_failure.line == ("report", 8)
+    at_failure("up")
+    assert at_failure.line == ("work", 13)
+    assert at_failure("p before") == "[2]"
+    at_failure("next")
+    assert at_failure.line == ("work", 15)
+    assert at_failure("locals") == "number = 2\nbefore = [2, 4]"
+    at_failure("rnext")
+    assert at_failure.line == ("work", 13)
+
+
+def test_return_and_its_reverse(at_failure: Session) -> None:
+    at_failure("seek output:/^end 3/")
+    at_failure("up")
+    assert at_failure.line == ("work", 15)
+    at_failure("return")
+    assert at_failure.line == ("main", 23)
+    assert at_failure("p done[3]") == "[3, 6]"
+    at_failure("seek output:/^end 3/")
+    at_failure("up")
+    at_failure("rreturn")
+    assert at_failure.line == ("main", 23)
+    assert at_failure("p number") == "2"
+
+
+def test_until_leaves_loops(at_failure: Session) -> None:
+    at_failure("seek output:/^---/")
+    at_failure("up")
+    assert at_failure.line == ("main", 23)
+    at_failure("until")
+    assert at_failure.line == ("main", 25)
+    at_failure("runtil 22")
+    assert at_failure.line == ("main", 22)
+
+
+def test_breakpoints_both_ways(at_failure: Session) -> None:
+    at_failure("break output:/^begin/")
+    seen = []
+    for _ in range(5):
+        assert at_failure("rc").startswith("breakpoint 1, output:/^begin/")
+        seen.append(at_failure("p text"))
+    assert seen == [f"'begin {number}\\n'" for number in (4, 3, 2, 1, 0)]
+    at_failure("c")
+    assert at_failure("p text") == "'begin 1\\n'"
+    at_failure("tbreak output:/^end/")
+    assert at_failure("break").count("\n") == 1
+    at_failure("c")
+    assert at_failure("p text") == "'end 1\\n'"
+    assert at_failure("break") == "  1 output:/^begin/"
+    at_failure("clear 1")
+    at_failure("rc")
+    assert at_failure.position == 0
+    at_failure("c")
+    assert "behind the last event" in at_failure("when") or "of" in at_failure("when")
+
+
+def test_events_are_steps_too(at_failure: Session) -> None:
+    start = at_failure.position
+    at_failure("re 3")
+    assert at_failure.position == start - 3
+    at_failure("e")
+    at_failure("")
+    assert at_failure.position == start - 1
+    assert [line.split()[0] for line in at_failure("events 1").splitlines()] == [str(start - 2), ">", str(start)]
+    at_failure("seek start")
+    assert "no Python frame" in at_failure("re")
+    assert at_failure("rs").startswith("*** no Python frame")
+
+
+def test_source(at_failure: Session) -> None:
+    listing = at_failure("list").splitlines()
+    assert listing[5] == "  26 ->     return done[0] and 1 // limit"
+    assert at_failure("l 13").splitlines()[5] == '  13        report(f"begin {number}\\n")'
+    assert at_failure("source") == f"{SOURCE}, main from line 19"
+
+
+def test_a_script_of_commands(recorded: Callable[[str], Path]) -> None:
+    """Through the command line: commands come from a pipe, and are shown with what they print."""
+    around = Surroundings(stdin=b"where\nrs\nnonsense\np\nquit\np never\n")
+    result = harness.pyrr("debug", recorded("steps"), around=around)
+    assert result.status == 0, str(result)
+    assert result.stderr == b""
+    text = result.stdout.decode()
+    assert "ZeroDivisionError" in text
+    assert "(pyrr) rs\nevent " in text
+    assert "*** there is no command and no variable 'nonsense'" in text
+    assert text.endswith("(pyrr) quit\n")
+
+
+def test_opening_at_a_position(recorded: Callable[[str], Path]) -> None:
+    around = Surroundings(stdin=b"up\nlocals\n")
+    result = harness.pyrr("debug", recorded("steps"), "--to", "output:/^begin 3/", around=around)
+    assert b"number = 3\nbefore = [3]\n" in result.stdout, str(result)
+
+
+def test_on_a_terminal(recorded: Callable[[str], Path]) -> None:
+    """With prompt_toolkit; what is typed at once is carried out in order."""
+    env = {**os.environ, "TERM": "dumb"}
+    result = harness.run_on_terminal(
+        [harness.PYRR, "debug", recorded("steps")], b"locals\rrs\rquit\r", Surroundings(env=env)
+    )
+    assert result.status == 0, str(result)
+    assert b"limit = 0" in result.stdout, str(result)
+    assert b"(8)report()" in result.stdout, str(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("traceback_crash", "the traceback is about to be printed"),
+        ("segfault", "the end of the program, by a signal"),
+        ("threads_queue", "the beginning of the Python program"),
+    ],
+)
+def test_where_it_opens(name: str, where: str, recorded: Callable[[str], Path]) -> None:
+    with TraceReader(recorded(name)) as reader, ReplaySession(reader) as session:
+        assert open_at_failure(session) == where
+        opened = Session(session)
+        if name == "threads_queue":
+            outermost = opened.prompt.stack.frames[-1]
+            assert (outermost.function, outermost.file) == ("<module>", str(victim(name)))
+        if name == "traceback_crash":
+            assert opened.line[0] == "descend"
+            assert opened("p depth") == "0"
+            assert len(opened.prompt.stack.frames) == 42
+
+
+def test_an_exception_in_a_thread(interpreter: Interpreter, tmp_path: Path) -> None:
+    """The traceback is printed by Python code: the frames of the exception are shown first."""
+    program = tmp_path / "failing.py"
+    program.write_text(
+        "import sys, threading\n"
+        "def fail(value):\n    return [value][1]\n"
+        "def run():\n    fail('in a thread')\n"
+        "thread = threading.Thread(target=run)\nthread.start()\nthread.join()\nsys.exit(3)\n"
+    )
+    harness.record(tmp_path / "trace", interpreter.path, program)
+    result = harness.pyrr("debug", tmp_path / "trace", around=Surroundings(stdin=b"p value\nup\nthreads\n"))
+    text = result.stdout.decode()
+    assert "IndexError('list index out of range')" in text, text
+    assert f"> {program}(3)fail()" in text, text
+    assert "(pyrr) p value\n'in a thread'\n" in text, text
+    assert f"> {program}(5)run()" in text, text
+    listed = text.rpartition("(pyrr) threads\n")[2].splitlines()
+    assert [line[0] for line in listed] == [" ", ">"], text
+
+
+def test_any_commands(at_failure: Session) -> None:
+    """Whatever is typed, there is an answer and no traceback; the trace is what it was."""
+    seed = os.environ.get("PYRR_SEED") or str(random.SystemRandom().getrandbits(32))
+    print(f"PYRR_SEED={seed}")
+    choice = random.Random(seed)
+    names = [name for command in COMMANDS for name in command.names]
+    rest = ["", "1", "0", "-1", "99999999999999999999", "done", "done[0]", "a b", "\udcff", "'", "(", "50%", "start"]
+    rest += ["syscall:write", "output:/---/", "signal:SIGSEGV", "end", "[", "done.x[1][2]", "lambda: 0", "1", "x" * 999]
+    for _ in range(1000 if LONG else 60):
+        command = f"{choice.choice(names)} {choice.choice(rest)}"
+        try:
+            assert isinstance(at_failure(command), str)
+        except Quit:
+            continue
