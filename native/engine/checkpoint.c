@@ -61,6 +61,7 @@ static struct actor *copy_actor(struct actor *actor, struct actor *actors, struc
         return NULL;
     }
     *copy = *actor;
+    copy->dispatched = false; /* which the kernel does not pass on (copy_process, kernel/fork.c) */
     copy->real = real;
     copy->real_group = flags & CLONE_THREAD ? origin->real_group : real;
     copy->brk = brk;
