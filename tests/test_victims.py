@@ -142,6 +142,7 @@ PROGRAMS = {
     "red_zone": [],
     "signal_in_libc_calls": [],
     "signal_places": [],
+    "signals_at_once": [],
     "static_nolibc": ["-static", "-nostdlib"],
     "static_program": ["-static"],
     "strict_mode": [],

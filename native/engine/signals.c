@@ -139,35 +139,15 @@ static void hold(struct task *task, const siginfo_t *info)
     if (task->held_count < MAX_HELD) task->held[task->held_count++] = *info;
 }
 
-/* A handler sees its program in the program's own code: what was moved from a site is done, or not begun. */
-static bool leave_stub(struct task *task, const siginfo_t *info)
+/* A handler sees its program in the program's own code. It returns by rt_sigreturn, which puts the task back into the stub. */
+static bool leave_stub(struct task *task)
 {
     struct user_regs_struct registers;
-    const struct space *space = task->group->space;
-    if (tracee_get_registers(task->turn.tid, &registers) || !space_in_stub(space, registers.rip)) return true;
-    int64_t result = (int64_t)registers.rax;
-    if ((int64_t)registers.orig_rax >= 0 && is_restart(result)) {
-        /* As the kernel would decide (handle_signal, arch/x86/kernel/signal.c). */
-        bool again = result == -ERESTARTNOINTR_ || (result == -ERESTARTSYS_ && task->group->restarts[info->si_signo]);
-        registers.rax = again ? registers.orig_rax : (uint64_t)-EINTR;
-        if (again) registers.rip -= SYSCALL_INSTRUCTION_BYTES;
-    }
-    registers.orig_rax = (uint64_t)-1;
-    registers.rip = space_unmoved(space, registers.rip);
-    if (tracee_set_registers(task->turn.tid, &registers)) return false;
-    /* Instructions moved from before the call are not undone: the handler then sees the stub. */
-    while (space_behind_call(space, registers.rip)) {
-        int status;
-        if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &status)) return false;
-        bool stepped = WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0;
-        if (!stepped || tracee_get_registers(task->turn.tid, &registers)) {
-            task->turn.state = TASK_PENDING;
-            task->status = status;
-            return false;
-        }
-    }
-    siginfo_t again = *info;
-    return ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &again) == 0;
+    if (tracee_get_registers(task->turn.tid, &registers)) return false;
+    uint64_t rip = space_unmoved(task->group->space, registers.rip);
+    if (rip == registers.rip) return true;
+    registers.rip = rip;
+    return tracee_set_registers(task->turn.tid, &registers) == 0;
 }
 
 /* `settled`: the task has not run since its last event, or stands at its next one. */
@@ -183,7 +163,7 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && fatal);
         return;
     }
-    if (!leave_stub(task, info)) {
+    if (!leave_stub(task)) {
         hold(task, info);
         return;
     }

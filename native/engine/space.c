@@ -166,14 +166,6 @@ static const struct patched *stub_of(const struct space *space, uint64_t address
     return NULL;
 }
 
-bool space_in_stub(const struct space *space, uint64_t address) { return stub_of(space, address) != NULL; }
-
-bool space_behind_call(const struct space *space, uint64_t address)
-{
-    const struct patched *stub = stub_of(space, address);
-    return stub && address >= stub->after;
-}
-
 uint64_t space_site(const struct space *space, uint64_t address)
 {
     const struct patched *stub = stub_of(space, address);
@@ -203,8 +195,8 @@ uint64_t space_moved(const struct space *space, uint64_t address)
 uint64_t space_unmoved(const struct space *space, uint64_t address)
 {
     const struct patched *stub = stub_of(space, address);
-    bool first = stub && stub->start == stub->site - SYSCALL_INSTRUCTION_BYTES;
-    return first && address < stub->after ? stub->start : address;
+    if (!stub || !stub->end || address < stub->after - SYSCALL_INSTRUCTION_BYTES) return address;
+    return stub->site + (address - stub->after);
 }
 
 static const struct site *find_site(const struct space *space, uint64_t instruction, const struct code **code)

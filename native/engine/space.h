@@ -78,10 +78,8 @@ bool space_add_code(struct space *space, uint64_t start, uint64_t end, const str
 uint64_t space_site(const struct space *space, uint64_t address);
 /* The stub that stands for the instructions at `address`, moved there; `address` itself where nothing is patched. */
 uint64_t space_moved(const struct space *space, uint64_t address);
-/* The opposite: the site of a stub that stands before or at its call, if its call came first there. */
+/* The opposite, of an address in a stub, from its call on. */
 uint64_t space_unmoved(const struct space *space, uint64_t address);
-bool space_in_stub(const struct space *space, uint64_t address);
-bool space_behind_call(const struct space *space, uint64_t address);
 const struct patched *space_patched(const struct space *space, uint64_t site);
 /* Patches a site that is known: writes memory, and appends what it wrote to `outputs` as msgpack (address, bytes) pairs. The
    number of pairs: 0 when it is not to be patched. */
