@@ -46,7 +46,7 @@ class TraceWriter:
         self._compressor: zstandard.ZstdCompressor
         self._cache = FileCache()
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=64)
+        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=8)
         self._processors = processors
         self._header = header
         self._begun = False
@@ -96,7 +96,7 @@ class TraceWriter:
         self._cache.remember(f"{hash_}.crc32", str(crc))
         return crc
 
-    def add_chunk(self, first: int, count: int, data: bytes) -> None:
+    def add_chunk(self, first: int, count: int, data: bytes | memoryview) -> None:
         """Appends `count` encoded events."""
         if count:
             self.begin()
@@ -148,7 +148,7 @@ class TraceWriter:
         self._sums[hash_] = zlib.crc32(packed)
         self._cache.keep(hash_, path)
 
-    def _write_chunk(self, first: int, count: int, data: bytes) -> None:
+    def _write_chunk(self, first: int, count: int, data: bytes | memoryview) -> None:
         frame = self._compressor.compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
         _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)

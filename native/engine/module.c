@@ -141,7 +141,48 @@ typedef struct {
     PyObject_HEAD
     struct recorder state;
     PyObject *agent; /* the bytes of the image */
+    PyTypeObject *chunk_type;
+    struct buffer spare; /* of a chunk that is written */
 } Recorder;
+
+/* Events on their way to the disk, with the memory they were written to. It goes back to the recorder in the end: fresh
+   memory costs a fault for every page. */
+typedef struct {
+    PyObject_HEAD
+    Recorder *recorder;
+    struct buffer buffer;
+} Chunk;
+
+static int Chunk_get_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+    Chunk *chunk = (Chunk *)self;
+    return PyBuffer_FillInfo(view, self, chunk->buffer.data, (Py_ssize_t)chunk->buffer.size, 1, flags);
+}
+
+static void Chunk_dealloc(PyObject *self)
+{
+    Chunk *chunk = (Chunk *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    struct buffer *spare = &chunk->recorder->spare;
+    if (chunk->buffer.capacity > spare->capacity) {
+        buffer_free(spare);
+        *spare = chunk->buffer;
+        spare->size = 0;
+    } else {
+        buffer_free(&chunk->buffer);
+    }
+    Py_DECREF(chunk->recorder);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot Chunk_slots[] = {
+    {Py_tp_dealloc, (void *)Chunk_dealloc},
+    {Py_bf_getbuffer, (void *)Chunk_get_buffer},
+    {0, NULL},
+};
+
+static PyType_Spec Chunk_spec = {"pyrr_debugger._engine.Chunk", sizeof(Chunk), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, Chunk_slots};
 
 static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
@@ -152,6 +193,8 @@ static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
     if (!PyArg_ParseTupleAndKeywords(args, keywords, "KppS", names, &every, &wait, &follow_forks, &agent)) return -1;
     struct recorder *state = &((Recorder *)self)->state;
     recorder_initialise(state);
+    Py_XSETREF(((Recorder *)self)->chunk_type, (PyTypeObject *)PyType_FromSpec(&Chunk_spec));
+    if (!((Recorder *)self)->chunk_type) return -1;
     if (PyBytes_GET_SIZE(agent)) {
         if (!agent_image_read(&state->agent, (const uint8_t *)PyBytes_AS_STRING(agent), (size_t)PyBytes_GET_SIZE(agent))) {
             os_error(ENOEXEC);
@@ -169,7 +212,9 @@ static void Recorder_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     recorder_free(&((Recorder *)self)->state);
+    buffer_free(&((Recorder *)self)->spare);
     Py_XDECREF(((Recorder *)self)->agent);
+    Py_XDECREF(((Recorder *)self)->chunk_type);
     type->tp_free(self);
     Py_DECREF(type);
 }
@@ -241,11 +286,18 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
 {
     (void)args;
     struct recorder *state = &((Recorder *)self)->state;
-    PyObject *data = bytes_of(state->events.data, state->events.size);
-    PyObject *result = Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,
-                                     (unsigned long long)(state->event_count - state->flushed_count), data);
+    Recorder *recorder = (Recorder *)self;
+    Chunk *chunk = PyObject_New(Chunk, recorder->chunk_type);
+    if (!chunk) return NULL;
+    chunk->recorder = (Recorder *)Py_NewRef(self);
+    chunk->buffer = state->events;
+    state->events = recorder->spare;
+    recorder->spare = (struct buffer){0};
+    PyObject *data = PyMemoryView_FromObject((PyObject *)chunk);
+    Py_DECREF(chunk);
+    PyObject *result = data ? Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,
+                                            (unsigned long long)(state->event_count - state->flushed_count), data) : NULL;
     if (!result) return NULL;
-    state->events.size = 0;
     state->flushed_count = state->event_count;
     clock_gettime(CLOCK_MONOTONIC, &state->last_flush);
     return result;

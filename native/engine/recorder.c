@@ -17,7 +17,7 @@
 #include "instruction.h"
 
 enum {
-    FLUSH_BYTES = 1 << 20,
+    FLUSH_BYTES = 16 << 20,
     FLUSH_NANOSECONDS = 250 * 1000 * 1000,
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
     YIELDS = 4,
