@@ -445,6 +445,10 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     if (call.number == SYS_rt_sigreturn) return return_from_signal(replayer, actor, &call);
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;
+    if (actor->agent) {
+        follow_patch(actor, call.outputs);
+        actor->registers.rcx = call.site;
+    }
     if (!call_is_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
     const struct syscall_row *row = row_of(call.number, call.arguments);
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
@@ -454,10 +458,6 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
     /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
     if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
-    if (actor->agent) {
-        follow_patch(actor, call.outputs);
-        actor->registers.rcx = call.site;
-    }
     if (call.stream) show_output(replayer, actor, &call);
     if (!replayer_answer(actor, call.result)) return damaged(replayer);
     return OUTCOME_POSITION;
