@@ -143,6 +143,7 @@ PROGRAMS = {
     "signal_in_libc_calls": [],
     "signal_places": [],
     "signals_at_once": [],
+    "signals_behind_sites": [],
     "static_nolibc": ["-static", "-nostdlib"],
     "static_program": ["-static"],
     "strict_mode": [],

@@ -11,7 +11,7 @@
 #include "events.h"
 #include "instruction.h"
 
-enum { FRAME_LIMIT = 65536, QUEUED_SIGNALS = 32 };
+enum { FRAME_LIMIT = 65536, FRAME_RIP = 8 + 40 + 128 /* see frame_size */, QUEUED_SIGNALS = 32 };
 
 void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }
 
@@ -139,15 +139,17 @@ static void hold(struct task *task, const siginfo_t *info)
     if (task->held_count < MAX_HELD) task->held[task->held_count++] = *info;
 }
 
-/* A handler sees its program in the program's own code. It returns by rt_sigreturn, which puts the task back into the stub. */
-static bool leave_stub(struct task *task)
+/* A handler sees its program in the program's own code. It returns by rt_sigreturn, which puts the task back into the stub. The
+   frame is changed, and not the task before: stepping looks at the instruction that comes next (is_setting_trap_flag,
+   arch/x86/kernel/step.c). */
+static void unmove_frame(const struct task *task)
 {
     struct user_regs_struct registers;
-    if (tracee_get_registers(task->turn.tid, &registers)) return false;
-    uint64_t rip = space_unmoved(task->group->space, registers.rip);
-    if (rip == registers.rip) return true;
-    registers.rip = rip;
-    return tracee_set_registers(task->turn.tid, &registers) == 0;
+    uint64_t rip;
+    if (tracee_get_registers(task->turn.tid, &registers)) return;
+    if (tracee_read(task->turn.tid, registers.rsp + FRAME_RIP, &rip, sizeof rip) != sizeof rip) return;
+    uint64_t own = space_unmoved(task->group->space, rip);
+    if (own != rip) tracee_write(task->turn.tid, registers.rsp + FRAME_RIP, &own, sizeof own);
 }
 
 /* `settled`: the task has not run since its last event, or stands at its next one. */
@@ -163,15 +165,12 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         task->fatal_fault = place == PLACE_FAULT || (place == PLACE_AT_ENTRY && fatal);
         return;
     }
-    if (!leave_stub(task)) {
-        hold(task, info);
-        return;
-    }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
     int status;
     if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, signal) == -1 || !tracee_wait(task->turn.tid, &status)) return;
     if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
         if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
+        unmove_frame(task);
         put_signal(recorder, task, info, place);
         tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
