@@ -128,6 +128,7 @@ PROGRAMS = {
     "children_of_all_kinds": [],
     "code_replaced": [],
     "contexts": [],
+    "counter_while_blocked": [],
     "exits_amid_calls": [],
     "faults_half_way": [],
     "filter_by_place": [],

@@ -261,16 +261,16 @@ bool settle_entry(struct task *task)
 }
 
 /* A fault on a pointer of the program's, in the agent's hands. */
-bool recover_copy(const struct recorder *recorder, struct task *task)
+bool recover_copy(const struct recorder *recorder, struct task *task, int signal)
 {
     struct user_regs_struct registers;
     if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return false;
     if (registers.rip != AGENT_TEXT + recorder->agent.places.copy) return false;
     registers.rip = AGENT_TEXT + recorder->agent.places.copied;
     task->in_agent = true;
-    if (task->mask & (UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1)))
-        ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
-    return tracee_set_registers(task->turn.tid, &registers) == 0;
+    if (tracee_set_registers(task->turn.tid, &registers)) return false;
+    undo_force(recorder, task, signal);
+    return true;
 }
 
 static bool has_peer_at(const struct recorder *recorder, const struct task *task)

@@ -262,6 +262,7 @@ void note_action(struct group *group, int signal, const struct kernel_sigaction 
     group->once[signal] = (action->flags & SA_RESETHAND) != 0;
     group->restarts[signal] = (action->flags & SA_RESTART) != 0;
     if (signal == SIGSEGV) group->on_segv = *action;
+    if (signal == SIGBUS) group->on_bus = *action;
     if (signal == SIGILL) group->on_ill = *action;
 }
 

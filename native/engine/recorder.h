@@ -46,7 +46,7 @@ struct group {
     struct space *space; /* which CLONE_VM shares among processes */
     uint8_t disposition[SIGNALS];
     bool once[SIGNALS], restarts[SIGNALS]; /* SA_RESETHAND, SA_RESTART */
-    struct kernel_sigaction on_segv, on_ill;
+    struct kernel_sigaction on_segv, on_bus, on_ill;
     struct patch patches[MAX_PATCHES];
     size_t patch_count;
 };

@@ -41,7 +41,7 @@ void call_attention(const struct recorder *recorder, struct task *task, struct u
 void drain(struct recorder *recorder, struct task *task);
 void end_slice(struct task *task);
 void patch_site(struct recorder *recorder, struct task *task);
-bool recover_copy(const struct recorder *recorder, struct task *task);
+bool recover_copy(const struct recorder *recorder, struct task *task, int signal);
 bool runs_free(const struct task *task);
 bool settle_entry(struct task *task);
 void silence(struct task *task);
@@ -56,6 +56,9 @@ bool group_stopped(int status);
 void note_mask(struct task *task);
 void put_stopped(struct recorder *recorder, struct task *task, int signal);
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal);
+/* A fault that is ours and not the program's is forced on it all the same: a task that blocks or ignores the signal loses that,
+   and its handler with it (force_sig_info_to_task, kernel/signal.c). Puts both back. */
+void undo_force(const struct recorder *recorder, struct task *task, int signal);
 
 /* task.c: the beginning and the end of a task, and what the kernel writes for the dead */
 struct task *add_task(struct recorder *recorder, pid_t tid);

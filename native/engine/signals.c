@@ -44,15 +44,13 @@ static void put_instruction(struct recorder *recorder, struct task *task, uint64
     }
 }
 
-/* The fault that stands for an instruction is forced on the program: one that blocks or ignores the signal loses that, and
-   its handler with it (force_sig_info_to_task, kernel/signal.c). Puts both back. */
-static void undo_force(struct task *task, int signal)
+void undo_force(const struct recorder *recorder, struct task *task, int signal)
 {
     uint8_t disposition = task->group->disposition[signal];
     bool blocked = task->mask & UINT64_C(1) << (signal - 1);
     if (!blocked && disposition != DISPOSITION_IGNORE) return;
     if (disposition != DISPOSITION_DEFAULT) {
-        const struct kernel_sigaction *action = signal == SIGSEGV ? &task->group->on_segv : &task->group->on_ill;
+        const struct kernel_sigaction *action = signal == SIGSEGV ? &task->group->on_segv : signal == SIGBUS ? &task->group->on_bus : &task->group->on_ill;
         struct user_regs_struct registers;
         struct kernel_sigaction saved;
         bool dead;
@@ -60,8 +58,10 @@ static void undo_force(struct task *task, int signal)
         uint64_t room = registers.rsp - 1024; /* below the red zone */
         if (tracee_read(task->turn.tid, room, &saved, sizeof saved) != sizeof saved) return;
         const uint64_t arguments[6] = {(uint64_t)signal, room, 0, 8};
+        /* A call anywhere else would be sent to us. */
+        uint64_t place = task->group->space->agent ? AGENT_TEXT + recorder->agent.places.traced : 0;
         tracee_write(task->turn.tid, room, action, sizeof *action);
-        tracee_inject(task->turn.tid, SYS_rt_sigaction, arguments, &dead);
+        tracee_inject_at(task->turn.tid, place, SYS_rt_sigaction, arguments, &dead);
         if (dead) return;
         tracee_write(task->turn.tid, room, &saved, sizeof saved);
     }
@@ -86,7 +86,7 @@ static bool emulate(struct recorder *recorder, struct task *task, int signal)
     if (!instruction_emulate(code, size, &registers, &instruction)) return false;
     put_instruction(recorder, task, registers.rip, &instruction);
     if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->turn.tid, &registers)) return false;
-    undo_force(task, signal);
+    undo_force(recorder, task, signal);
     return true;
 }
 
@@ -217,7 +217,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
     if (signal == SIGSYS && info.si_code == SYS_USER_DISPATCH_ && task->group->space->agent) return stop_by_dispatch(recorder, task);
-    if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task)) return REQUEST_NONE;
+    if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task, signal)) return REQUEST_NONE;
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
         deliver(recorder, task, &info, task->frameless_place, true);
         return REQUEST_NONE;
