@@ -152,6 +152,16 @@ static void unmove_frame(const struct task *task)
     if (own != rip) tracee_write(task->turn.tid, registers.rsp + FRAME_RIP, &own, sizeof own);
 }
 
+/* A trap of the program's own filter tells where the call was made. */
+static siginfo_t unmove_trap(const struct task *task, const siginfo_t *info)
+{
+    siginfo_t own = *info;
+    if (own.si_signo != SIGSYS || own.si_code <= 0) return own;
+    own.si_call_addr = (void *)(uintptr_t)space_unmoved(task->group->space, (uintptr_t)own.si_call_addr);
+    ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &own);
+    return own;
+}
+
 /* `settled`: the task has not run since its last event, or stands at its next one. */
 static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place, bool settled)
 {
@@ -167,11 +177,12 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
     /* Stepping stops at the first instruction of the handler, before it has run (signal_setup_done). */
     int status;
+    siginfo_t own = unmove_trap(task, info);
     if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, signal) == -1 || !tracee_wait(task->turn.tid, &status)) return;
     if (WIFSTOPPED(status) && WSTOPSIG(status) == SIGTRAP && status >> 16 == 0) {
         if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
         unmove_frame(task);
-        put_signal(recorder, task, info, place);
+        put_signal(recorder, task, &own, place);
         tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
     } else {
