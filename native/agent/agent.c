@@ -255,8 +255,7 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
     if (stream) wire_unsigned(&events, stream);
     if (events.failed) return false;
     account->last_time += delta;
-    account->count++;
-    account->size += events.size; /* last: the tracer may look at any time */
+    account->filled = (struct agent_account){.size = account->size + (uint32_t)events.size, .count = account->count + 1}.filled;
     return true;
 }
 

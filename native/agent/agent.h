@@ -74,8 +74,13 @@ struct agent_frame {
 
 /* Read by the tracer at every stop, and written before the task goes on. */
 struct agent_account {
-    uint64_t size;     /* bytes in the ring; in replay, that are offered */
-    uint64_t count;    /* events in them */
+    /* Bytes in the ring, and events in them; in replay, that are offered. Stored at once: the tracer may look at any time. */
+    union {
+        struct {
+            uint32_t size, count;
+        };
+        uint64_t filled;
+    };
     uint64_t consumed; /* in replay: bytes and events taken */
     uint64_t consumed_count;
     uint64_t mask;     /* blocked signals */

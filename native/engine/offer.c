@@ -98,8 +98,8 @@ size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
         count--;
     }
     if (!count) return 0;
-    account.size = (uint64_t)(end - start);
-    account.count = count;
+    account.size = (uint32_t)(end - start);
+    account.count = (uint32_t)count;
     if (!tracee_write(actor->real, AGENT_RING, start, account.size)) return 0;
     if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account)) return 0;
     return count;
