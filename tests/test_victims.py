@@ -151,6 +151,7 @@ PROGRAMS = {
     "threads_in_turn": [],
     "trap_flag": [],
     "upper_half_of_number": [],
+    "waiting_for_all": [],
 }
 """Victims in C, with the flags that they are compiled with."""
 

@@ -91,6 +91,8 @@ static bool reads_without_waiting(uint64_t number, const uint64_t arguments[6])
 {
     if (number == SYS_recvfrom && arguments[3] & MSG_DONTWAIT) return true;
     if (number == SYS_recvmsg && arguments[2] & MSG_DONTWAIT) return true;
+    if (number == SYS_recvfrom && arguments[3] & MSG_WAITALL) return false;
+    if (number == SYS_recvmsg && arguments[2] & MSG_WAITALL) return false;
     return is_ready(arguments[0], POLLIN);
 }
 
