@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
@@ -86,6 +87,16 @@ static bool copy_actors(struct actor *actors, struct actor **copies)
     return true;
 }
 
+static bool copy_files(struct range **to, size_t *to_count, const struct range *from, size_t count)
+{
+    struct range *files = realloc(*to, (count + 1) * sizeof *files);
+    if (!files) return false;
+    if (count) memcpy(files, from, count * sizeof *files);
+    *to = files;
+    *to_count = count;
+    return true;
+}
+
 struct checkpoint *checkpoint_take(struct replayer *replayer)
 {
     bool busy = replayer->due;
@@ -96,9 +107,11 @@ struct checkpoint *checkpoint_take(struct replayer *replayer)
         return NULL;
     }
     checkpoint->position = replayer->position;
-    checkpoint->file_count = replayer->file_count;
-    if (copy_actors(replayer->actors, &checkpoint->actors)) return checkpoint;
-    free(checkpoint);
+    if (copy_files(&checkpoint->files, &checkpoint->file_count, replayer->files, replayer->file_count) && copy_actors(replayer->actors, &checkpoint->actors))
+        return checkpoint;
+    int error = errno;
+    checkpoint_free(checkpoint);
+    errno = error;
     return NULL;
 }
 
@@ -106,7 +119,7 @@ int checkpoint_restore(struct replayer *replayer, const struct checkpoint *check
 {
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
     replayer->due = NULL;
-    replayer->file_count = checkpoint->file_count;
+    if (!copy_files(&replayer->files, &replayer->file_count, checkpoint->files, checkpoint->file_count)) return -ENOMEM;
     if (replayer->position > checkpoint->position || replayer->chunk_end < checkpoint->position) return -EINVAL;
     for (; replayer->position < checkpoint->position; replayer->position++) read_skip(&replayer->cursor);
     if (replayer->cursor.bad) return -EBADMSG;
@@ -116,6 +129,7 @@ int checkpoint_restore(struct replayer *replayer, const struct checkpoint *check
 void checkpoint_free(struct checkpoint *checkpoint)
 {
     free_actors(checkpoint->actors);
+    free(checkpoint->files);
     free(checkpoint);
 }
 

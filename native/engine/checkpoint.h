@@ -9,6 +9,7 @@
 struct checkpoint {
     struct actor *actors;
     uint64_t position;
+    struct range *files;
     size_t file_count;
 };
 
