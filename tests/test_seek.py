@@ -115,17 +115,18 @@ def test_looking_changes_nothing(recorded: Callable[[str], TraceReader]) -> None
         assert session.verification.first is None
 
 
-def test_a_budget_is_kept(recorded: Callable[[str], TraceReader]) -> None:
-    """Without memory for checkpoints positions are the same, and only the first is kept."""
-    trace = recorded("sqlite_database")
+def test_a_budget_is_kept(recorded: Callable[[str], TraceReader], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory for checkpoints positions are the same, and only the first and the present one are kept."""
+    monkeypatch.setattr("pyrr_debugger.replayer.session._SMALLEST_GAP", 0.0)
+    trace = recorded("threads_queue")
     with ReplaySession(trace) as session:
-        session.seek("end")
-        session.seek("50%")
+        for position in ("end", "25%", "75%", "50%"):
+            session.seek(position)
         expected = look(session)
         assert len(session.checkpoints) > 2
     with ReplaySession(trace, checkpoint_memory=0) as session:
-        session.seek("end")
-        session.seek("50%")
+        for position in ("end", "25%", "75%", "50%"):
+            session.seek(position)
         assert look(session) == expected
         assert len(session.checkpoints) <= 2
 
