@@ -96,6 +96,7 @@ NAMES = [
     "signals_amid_calls",
     "signals_of_all_kinds",
     "sparse_mapping",
+    "sparse_memory",
     "sqlite_database",
     "standard_input",
     "stack_limit",

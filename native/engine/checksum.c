@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "tracee.h"
@@ -12,6 +13,40 @@
 enum { BATCH_PAGES = 256, WORDS = PAGE_BYTES / 8 };
 
 _Static_assert(sizeof(struct page_sum) == 32, "pyrr_debugger.checksum reads four 64-bit words");
+
+/* struct pm_scan_arg and struct page_region of linux/fs.h, which headers before Linux 6.7 do not have. */
+struct scan {
+    uint64_t size, flags, start, end, walk_end, regions, region_count, max_pages, inverted, all_of, any_of, returned;
+};
+struct region {
+    uint64_t start, end, categories;
+};
+_Static_assert(sizeof(struct scan) == 96 && sizeof(struct region) == 24, "the kernel's sizes");
+
+#define PRESENT_OR_SWAPPED (3u << 3)
+#define PAGEMAP_SCAN_CALL _IOWR('f', 16, struct scan)
+
+/* The first batch with a page that is present or swapped. A range may be sparse and of terabytes (a sanitizer's
+   shadow, a damaged trace): the scan skips tables that are not there, which reading the pagemap does not. */
+static uint64_t first_touched(int pagemap, uint64_t start, uint64_t end)
+{
+    struct region region = {.start = end};
+    struct scan scan = {.size = sizeof scan, .start = start, .end = end, .regions = (uintptr_t)&region, .region_count = 1,
+                        .max_pages = 1, .any_of = PRESENT_OR_SWAPPED, .returned = PRESENT_OR_SWAPPED};
+    int found = ioctl(pagemap, PAGEMAP_SCAN_CALL, &scan);
+    if (found >= 0) return found ? region.start : end;
+    while (start < end) {
+        uint64_t entries[BATCH_PAGES];
+        size_t count = (end - start) / PAGE_BYTES;
+        if (count > BATCH_PAGES) count = BATCH_PAGES;
+        if (pread(pagemap, entries, count * 8, (off_t)(start / PAGE_BYTES * 8)) != (ssize_t)(count * 8)) return start;
+        /* Bits 63 and 62: present, swapped (Documentation/admin-guide/mm/pagemap.rst). */
+        for (size_t i = 0; i < count; i++)
+            if (entries[i] >> 62) return start;
+        start += count * PAGE_BYTES;
+    }
+    return end;
+}
 
 static bool sum_page(const uint64_t *words, struct page_sum *result)
 {
@@ -49,23 +84,17 @@ bool checksum_range(pid_t pid, uint64_t start, uint64_t end, bool sparse, struct
     uint8_t *pages = aligned_alloc(PAGE_BYTES, BATCH_PAGES * PAGE_BYTES);
     bool complete = pages != NULL;
     while (complete && start < end) {
+        if (pagemap >= 0 && (start = first_touched(pagemap, start, end)) == end) break;
         size_t count = (end - start) / PAGE_BYTES;
         if (count > BATCH_PAGES) count = BATCH_PAGES;
-        uint64_t entries[BATCH_PAGES];
-        bool known = pagemap >= 0 && pread(pagemap, entries, count * 8, (off_t)(start / PAGE_BYTES * 8)) == (ssize_t)(count * 8);
-        /* Bits 63 and 62: present, swapped (Documentation/admin-guide/mm/pagemap.rst). */
-        bool touched = !known;
-        for (size_t i = 0; known && i < count; i++) touched |= (entries[i] >> 62) != 0;
-        if (touched) {
-            /* Pages behind the end of a mapped file cannot be read; replay has zeros there, which have no sum. */
-            size_t got = tracee_read(pid, start, pages, count * PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
-            memset(pages + got, 0, count * PAGE_BYTES - got);
-            if (live > start) memset(pages, 0, live - start);
-            for (size_t i = 0; complete && i < count; i++) {
-                struct page_sum sum = {.address = start + i * PAGE_BYTES};
-                if (sum_page((const uint64_t *)(const void *)(pages + i * PAGE_BYTES), &sum))
-                    buffer_append(sums, &sum, sizeof sum);
-            }
+        /* Pages behind the end of a mapped file cannot be read; replay has zeros there, which have no sum. */
+        size_t got = tracee_read(pid, start, pages, count * PAGE_BYTES) / PAGE_BYTES * PAGE_BYTES;
+        memset(pages + got, 0, count * PAGE_BYTES - got);
+        if (live > start) memset(pages, 0, live - start);
+        for (size_t i = 0; complete && i < count; i++) {
+            struct page_sum sum = {.address = start + i * PAGE_BYTES};
+            if (sum_page((const uint64_t *)(const void *)(pages + i * PAGE_BYTES), &sum))
+                buffer_append(sums, &sum, sizeof sum);
         }
         start += count * PAGE_BYTES;
     }
