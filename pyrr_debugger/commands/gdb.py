@@ -48,7 +48,9 @@ def command(trace: str | None, to: Position, serve: bool, commands: tuple[str, .
         raise PyrrError("there is no gdb in PATH")
     with TraceReader(path) as reader:
         position = to.resolve(reader)
-    server = [sys.executable, "-m", "pyrr_debugger", "gdb", str(path), "--to", str(position), "--serve"]
+    # Not `-m`, which looks for modules in the current directory first: a checkout of pyrr has one that is not built.
+    start = f"import sys; sys.path[:] = {sys.path!r}; from pyrr_debugger.__main__ import main; main()"
+    server = [sys.executable, "-c", start, "gdb", str(path), "--to", str(position), "--serve"]
     words = ["-q", "-ex", "set sysroot target:", "-ex", f"target remote | {shlex.join(server)}"]
     for one in commands:
         words += ["-ex", one]
