@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .checkpoints import Checkpoint, Checkpoints
     from .position import Position
     from .selection import Selection
+    from .traps import Hit, Place, Trap
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -132,6 +133,8 @@ class ReplaySession:
         self._cached_files: dict[str, bytes] = {}
         self._cost = 0.0  # seconds of replay from the beginning to here
         self._interrupted = False
+        self._midway = 0
+        self._place: Place | None = None  # where it stands amid a run
         self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
         self._ran = 0.0, 0  # seconds, and events replayed in them
@@ -196,12 +199,24 @@ class ReplaySession:
         """The recorded process id of a task."""
         return self._process[task]
 
+    @property
+    def midway(self) -> int:
+        """The task that stands between two events, amid its run to event `position`; 0 where none does."""
+        return self._midway
+
+    @property
+    def place(self) -> Place:
+        """Where it stands, exactly: also between two events."""
+        from .traps import Place
+
+        return self._place or Place(self.position)
+
     def real(self, task: int) -> int:
         """The id of the replayed task in this system."""
         return self._engine.actor(task)[0]
 
     def stop(self, task: int) -> str:
-        """How a task is stopped: `call`, `fault`, `none` (right behind its last event) or `dead`."""
+        """How a task is stopped: `call`, `fault`, `none` (right behind its last event), `trap` (midway) or `dead`."""
         return self._engine.actor(task)[1]
 
     def brk(self, task: int) -> int:
@@ -278,6 +293,7 @@ class ReplaySession:
             self._ran = self._ran[0] + passed, self._ran[1] + self.position - start
 
     def _run(self, until: int) -> None:
+        self._midway, self._place = 0, None
         while not self._ended:
             try:
                 outcome, reason = self._engine.run(until)
@@ -291,6 +307,9 @@ class ReplaySession:
                 if self._chunk + 1 >= len(self.trace.chunks):
                     return
                 self._load(self._chunk + 1)
+            elif outcome == "trap":
+                self._midway = self._engine.trapped()[0]
+                return
             elif outcome == "divergence":
                 raise self._divergence(reason)
             else:
@@ -302,8 +321,6 @@ class ReplaySession:
         A str is a position as README.md has them. Raises PyrrError where the trace has no such position, and
         DivergenceError where the replay is not the recording.
         """
-        from .checkpoints import Checkpoint
-
         if isinstance(position, str):
             from .position import parse
 
@@ -311,14 +328,103 @@ class ReplaySession:
         target = position if isinstance(position, int) else position.resolve(self.trace)
         if not 0 <= target <= self.trace.count:
             raise PyrrError(f"{target} is outside of the trace, which has {self.trace.count} events")
-        if not self.checkpoints:
-            if self.position:
-                raise RuntimeError("run() and seek() have been mixed: a session that seeks begins with seek()")
-            self.checkpoints.add(Checkpoint(0, 0.0, self._engine.checkpoint()[0], (), self._state(), [], []))
+        self._first_checkpoint()
         nearest = self.checkpoints.before(target)
         if not nearest.position <= self.position <= target:
             self._go_back(nearest)
         self._go_forward(target)
+
+    def _first_checkpoint(self) -> None:
+        from .checkpoints import Checkpoint
+
+        if not self.checkpoints:
+            if self.position:
+                raise RuntimeError("run() and seek() have been mixed: a session that seeks begins with seek()")
+            self.checkpoints.add(Checkpoint(0, 0.0, self._engine.checkpoint()[0], (), self._state(), [], []))
+
+    def go(self, place: Place) -> None:
+        """Goes to a place, also one between two events."""
+        here = self.place
+        way = place.legs
+        if here.position == place.position and here.legs == place.legs[: len(here.legs)] and (here.legs or not way):
+            way = place.legs[len(here.legs) :]
+        else:
+            self.seek(place.position - bool(way))
+        for leg in way:
+            if not self._run_traps([leg.trap], [leg.count], place.position):
+                raise RuntimeError(f"{place} is not there: a hit is missing")
+
+    def run_to(self, traps: list[Trap], until: int | None = None) -> list[int]:
+        """Runs forward to the next hit of any of up to four traps: their indexes. None of them where event `until`, or
+        the end, comes first."""
+        return self._run_traps(traps, [1] * len(traps), self.trace.count if until is None else until)
+
+    def _run_traps(self, traps: list[Trap], counts: list[int], until: int) -> list[int]:
+        from .traps import ANY_EVENT, Leg, Place
+
+        self._first_checkpoint()
+        before = self.place
+        self._engine.trap([trap.packed(ANY_EVENT, count) for trap, count in zip(traps, counts, strict=True)])
+        try:
+            self._go_forward(until)
+            stopped = self._engine.trapped()[1]
+        finally:
+            self._engine.trap([])
+        if not self._midway:
+            return []
+        hit = [index for index in range(len(traps)) if stopped >> index & 1]
+        here = before if before.legs and before.position == self.position else Place(self.position)
+        self._place = here.on(Leg(traps[hit[0]], counts[hit[0]]))
+        return hit
+
+    def hits(self, traps: list[Trap], until: Place) -> list[Hit]:
+        """Runs forward from a position to a place and tells which traps were hit on the way, in order: the last
+        MOST_HITS. A hit at the place itself is left out. Up to three traps, four where the place is a position."""
+        from .traps import Hit, Leg, Place
+
+        if self._midway:
+            raise RuntimeError("hits are counted from an event on")
+        until = self.simplified(until) if len(until.legs) > 1 else until
+        self._first_checkpoint()
+        end = until.position - 1
+        packed = [trap.packed(0, 0) for trap in traps]
+        packed += [leg.trap.packed(end, leg.count) for leg in until.legs]
+        self._engine.trap(packed)
+        try:
+            self._go_forward(until.position)
+            found, stops = self._engine.hits(), self._engine.trapped()[4]
+        finally:
+            self._engine.trap([])
+        if bool(self._midway) != bool(until.legs):
+            raise RuntimeError(f"{until} is not there: a hit is missing")
+        self._place = until if until.legs else None
+        return [
+            Hit(index, Place(event + 1, (Leg(traps[index], count),)), value)
+            for event, index, count, stop, value in found
+            if index < len(traps) and not (until.legs and stop == stops)
+        ]
+
+    def simplified(self, place: Place) -> Place:
+        """The same place, in one leg; it is gone to."""
+        from .traps import ANY_EVENT, Leg, Place
+
+        if len(place.legs) < 2:
+            self.go(place)
+            return place
+        last = place.legs[-1].trap
+        self.seek(place.position - 1)
+        count = 0
+        for leg in place.legs[:-1]:
+            self._engine.trap([leg.trap.packed(ANY_EVENT, leg.count), last.packed(0, 0)])
+            try:
+                self._go_forward(place.position)
+                count += sum(index == 1 and event == place.position - 1 for event, index, *_ in self._engine.hits())
+            finally:
+                self._engine.trap([])
+        simple = Place(place.position, (Leg(last, count + place.legs[-1].count),))
+        assert self._run_traps([last], [place.legs[-1].count], place.position)
+        self._place = simple
+        return simple
 
     def find(self, condition: Callable[[Event], bool], backward: bool = False) -> int | None:
         """The number of the nearest event after this position, or before it, that meets a condition; None if there is
@@ -369,7 +475,8 @@ class ReplaySession:
     def _go_forward(self, target: int) -> None:
         """Runs to a target in steps that halve the way, each with a checkpoint behind it, so that moving back from the
         target costs little at first."""
-        while self.position < target and not self._ended:
+        unfinished = bool(self._midway)
+        while (self.position < target or unfinished) and not self._ended:
             if self._interrupted:
                 self._interrupted = False
                 raise KeyboardInterrupt
@@ -377,6 +484,9 @@ class ReplaySession:
             rest = target - self.position
             near = rest * pace < self._smallest_gap
             self.run(self.position + (rest if near else max(1, min(rest // 2, int(_LARGEST_GAP / pace)))))
+            if self._midway:
+                return
+            unfinished = False
             if self._cost - self.checkpoints.before(self.position).cost > self._smallest_gap:
                 self._take_checkpoint()
 
@@ -411,6 +521,7 @@ class ReplaySession:
         self._load(self.trace.chunk_of(checkpoint.position))
         state: _State = checkpoint.state
         self._engine.restore(checkpoint.copies)
+        self._midway, self._place = 0, None
         self._process = dict(state.process)
         self.mapped = {process: list(parts) for process, parts in state.mapped.items()}
         self._stack = dict(state.stack)

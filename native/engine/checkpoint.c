@@ -63,6 +63,7 @@ static struct actor *copy_actor(struct actor *actor, struct actor *actors, struc
     }
     *copy = *actor;
     copy->dispatched = false; /* which the kernel does not pass on (copy_process, kernel/fork.c) */
+    copy->armed = 0; /* nor debug registers (copy_thread, arch/x86/kernel/process.c) */
     copy->real = real;
     copy->real_group = flags & CLONE_THREAD ? origin->real_group : real;
     copy->brk = brk;

@@ -574,6 +574,7 @@ static PyObject *Replayer_run(PyObject *self, PyObject *args)
     case OUTCOME_CHUNK: return Py_BuildValue("(ss)", "chunk", "");
     case OUTCOME_POLICY: return Py_BuildValue("(ss)", "policy", "");
     case OUTCOME_DIVERGENCE: return Py_BuildValue("(ss)", "divergence", state->reason);
+    case OUTCOME_TRAP: return Py_BuildValue("(ss)", "trap", "");
     default: return os_error(error);
     }
 }
@@ -614,7 +615,7 @@ static PyObject *Replayer_forget(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static const char *const stop_names[] = {"none", "call", "fault", "dead"};
+static const char *const stop_names[] = {"none", "call", "fault", "dead", "trap"};
 
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
 {
@@ -647,6 +648,65 @@ static PyObject *Replayer_watch(PyObject *self, PyObject *args)
     state->files = files;
     files[state->file_count++] = range;
     Py_RETURN_NONE;
+}
+
+static bool read_trap(PyObject *item, struct trap *trap)
+{
+    unsigned long long address, stop_event, stop_at;
+    int kind, except;
+    const char *ranges;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(item, "KIiipy#KK", &address, &trap->size, &kind, &trap->task, &except, &ranges, &size, &stop_event, &stop_at)) return false;
+    trap->address = address;
+    trap->kind = (enum trap_kind)kind;
+    trap->except = except;
+    trap->stop_event = stop_event;
+    trap->stop_at = stop_at;
+    trap->range_count = (size_t)size / sizeof *trap->ranges;
+    trap->ranges = size ? malloc((size_t)size) : NULL;
+    if (trap->ranges) memcpy(trap->ranges, ranges, (size_t)size);
+    else if (size) PyErr_NoMemory();
+    bool aligned = trap->size && trap->size <= 8 && !(trap->size & (trap->size - 1)) && address % trap->size == 0;
+    if (!aligned || (kind != TRAP_EXECUTE && kind != TRAP_WRITE && kind != TRAP_ACCESS)) os_error(EINVAL);
+    return !PyErr_Occurred();
+}
+
+static PyObject *Replayer_trap(PyObject *self, PyObject *args)
+{
+    PyObject *list;
+    struct trap traps[TRAPS] = {0};
+    size_t count = 0;
+    if (!PyArg_ParseTuple(args, "O!", &PyList_Type, &list)) return NULL;
+    if (PyList_GET_SIZE(list) > TRAPS) return os_error(ENOSPC);
+    for (; count < (size_t)PyList_GET_SIZE(list); count++)
+        if (!read_trap(PyList_GET_ITEM(list, (Py_ssize_t)count), &traps[count])) {
+            for (size_t i = 0; i <= count; i++) free(traps[i].ranges);
+            return NULL;
+        }
+    trap_set_replace(&((Replayer *)self)->state.traps, traps, count);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_trapped(PyObject *self, PyObject *args)
+{
+    (void)args;
+    const struct trap_set *set = &((Replayer *)self)->state.traps;
+    return Py_BuildValue("(iIKKK)", set->task, set->stopped, (unsigned long long)set->event, (unsigned long long)set->logged, (unsigned long long)set->stops);
+}
+
+static PyObject *Replayer_hits(PyObject *self, PyObject *args)
+{
+    (void)args;
+    const struct trap_set *set = &((Replayer *)self)->state.traps;
+    PyObject *list = PyList_New(0);
+    for (uint64_t i = set->logged > LOGGED_HITS ? set->logged - LOGGED_HITS : 0; list && i < set->logged; i++) {
+        const struct hit *hit = &set->log[i % LOGGED_HITS];
+        PyObject *item = Py_BuildValue("(KIKKK)", (unsigned long long)hit->event, hit->trap, (unsigned long long)hit->count, (unsigned long long)hit->stop,
+                                       (unsigned long long)hit->value);
+        if (!item || PyList_Append(list, item)) Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
 }
 
 #define CHECKPOINT "pyrr_debugger._engine.checkpoint"
@@ -700,6 +760,9 @@ static PyMethodDef Replayer_methods[] = {
     {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal, brk)."},
     {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
+    {"trap", Replayer_trap, METH_VARARGS, "trap([(address, size, kind, task, except, ranges, stop_event, stop_at)]): up to four."},
+    {"trapped", Replayer_trapped, METH_NOARGS, "trapped() -> (task, bits of its traps, event, count of logged hits, count of stops)."},
+    {"hits", Replayer_hits, METH_NOARGS, "hits() -> [(event, trap, count, stop, value)]: the last ones."},
     {"checkpoint", Replayer_checkpoint, METH_NOARGS, "checkpoint() -> (checkpoint, {task: pid of its copy})."},
     {"restore", Replayer_restore, METH_VARARGS, "restore(checkpoint): go on from there; its chunk has been loaded."},
     {NULL, NULL, 0, NULL},

@@ -86,6 +86,7 @@ void replayer_free(struct replayer *replayer)
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
     if (replayer->template.real) replayer_kill(replayer->template.real);
     free(replayer->files);
+    trap_set_free(&replayer->traps);
 }
 
 struct actor *replayer_find(struct replayer *replayer, pid_t task)
@@ -229,20 +230,40 @@ static enum stop stop_of(const struct actor *actor, int status)
     return info.si_code <= 0 ? STOP_NONE : STOP_FAULT;
 }
 
-/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, or at a fault. */
-static void run_on(const struct replayer *replayer, struct actor *actor)
+/* Whether a stop is that of a trap at which the replay is to stop. The event is the last one that has taken effect,
+   those included that the agent has taken from the ring. */
+static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int status, bool *passed)
+{
+    unsigned hit;
+    struct agent_account account = {0};
+    *passed = actor->armed && status >> 8 == SIGTRAP && trap_is_hit(actor->real, &hit);
+    if (!*passed || (actor->registers.rip >= AGENT_TEXT && actor->registers.rip < AGENT_END)) return false;
+    if (actor->agent) tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account);
+    uint64_t taken = replayer->offered ? account.consumed_count : 0;
+    return trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position + taken - 1);
+}
+
+/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, or at a fault; or
+   to a trap on its way there. */
+static void run_on(struct replayer *replayer, struct actor *actor)
 {
     int status = 0;
+    bool passed;
     actor->restarted = false;
     actor->signal = 0;
     actor->stop = STOP_DEAD;
     if (actor->agent && !actor->dispatched) actor->dispatched = dispatch_actor(actor);
+    if (actor->armed != replayer->traps.generation && trap_arm(&replayer->traps, actor->task, actor->real) == 0) actor->armed = replayer->traps.generation;
     do {
         do {
             if (ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
         } while (stop_of(actor, status) == STOP_NONE);
         if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
-    } while (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent));
+        if (stops_at_trap(replayer, actor, status, &passed)) {
+            actor->stop = STOP_TRAP;
+            return;
+        }
+    } while (passed || (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent)));
     actor->stop = stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
 }
@@ -546,8 +567,10 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             if (!known) return OUTCOME_CHUNK;
             if (!(due->task == head.task && finds_behind(cursor, &head))) {
                 size_t offered = due->agent ? offer(replayer, due, until) : 0;
+                replayer->offered = offered;
                 run_on(replayer, due);
                 if (offered && due->stop != STOP_DEAD && !take_back(replayer, due, offered)) return damaged(replayer);
+                if (due->stop == STOP_TRAP) return OUTCOME_TRAP;
                 due->arrival = replayer->position;
                 replayer->due = NULL;
                 if (offered) continue;
@@ -588,6 +611,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
 enum outcome replayer_run(struct replayer *replayer, uint64_t until)
 {
     trap_counter(true);
+    trap_set_begin(&replayer->traps, replayer->position - 1);
     enum outcome outcome = run_loop(replayer, until);
     int error = errno;
     trap_counter(false);

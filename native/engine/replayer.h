@@ -12,6 +12,7 @@
 #include "event.h"
 #include "space.h"
 #include "tracee.h"
+#include "trap.h"
 #include "wire.h"
 
 enum stop {
@@ -19,6 +20,7 @@ enum stop {
     STOP_CALL,  /* at the entry of a system call */
     STOP_FAULT, /* at a signal of its own making */
     STOP_DEAD,
+    STOP_TRAP,  /* at a trap, amid the run to its next stop */
 };
 
 struct actor {
@@ -32,6 +34,7 @@ struct actor {
     uint64_t *brk;                     /* of its address space */
     bool agent;                        /* is in it */
     bool dispatched;                   /* stops at calls by Syscall User Dispatch, not by PTRACE_SYSEMU */
+    uint64_t armed;                    /* generation of the traps in its debug registers */
     struct actor *next;
 };
 
@@ -40,6 +43,7 @@ enum outcome {
     OUTCOME_CHUNK,    /* all events of the chunk are consumed */
     OUTCOME_POLICY,   /* this event is Python's */
     OUTCOME_DIVERGENCE,
+    OUTCOME_TRAP,     /* `due` stands at a trap: it has not come to event `position` yet */
     OUTCOME_INTERRUPTED,
     OUTCOME_FAILED,
 };
@@ -61,6 +65,8 @@ struct replayer {
     int streams[3]; /* where stdout and stderr of the program go; -1: nowhere */
     struct range *files; /* where recorded file mappings lie: madvise and mremap there are Python's */
     size_t file_count;
+    struct trap_set traps;
+    size_t offered; /* events in the ring of the task that runs */
     char reason[256]; /* of a divergence */
 };
 

@@ -32,6 +32,8 @@ class PythonFrame:
     """Of its PyFrameObject, or from 3.11 on its _PyInterpreterFrame."""
     code: int = field(default=0, compare=False, repr=False)
     """Address of its PyCodeObject."""
+    offset: int = field(default=0, compare=False, repr=False)
+    """Of the instruction in its code, in bytes; negative before the first."""
 
 
 @dataclass
@@ -81,16 +83,37 @@ class FrameReader:
         # As _PyFrame_IsIncomplete in pycore_frame.h says it: until RESUME a frame is still being made.
         if code.lines is Lines.LOCATIONS and owner != _OWNED_BY_GENERATOR and offset < code.first_traceable:
             return None
-        return PythonFrame(
-            code.name, code.file, self._line(code_address, code, offset), code.first_line, address, code_address
-        )
+        line = self._line(code_address, code, offset)
+        return PythonFrame(code.name, code.file, line, code.first_line, address, code_address, offset)
 
     def frame_at(self, address: int, offset: int) -> PythonFrame:
         """Return the frame at an address as it was at an instruction, given as a byte offset in its code."""
         code_address = self._reader.unsigned(address + self._layout.frame_code) & ~_TAG
         code = self._code(code_address)
         line = self._line(code_address, code, offset)
-        return PythonFrame(code.name, code.file, line, code.first_line, address, code_address)
+        return PythonFrame(code.name, code.file, line, code.first_line, address, code_address, offset)
+
+    def top(self, thread: int) -> PythonFrame | None:
+        """Return the innermost frame of a PyThreadState, also one that has not begun; None if there is none."""
+        try:
+            address = self._reader.unsigned(thread + self._layout.thread_frame)
+            if self._layout.cframe_frame is not None:
+                address = self._reader.unsigned(address + self._layout.cframe_frame)
+            return self.frame_here(address) if address else None
+        except UnreadableError:
+            return None
+
+    def frame_here(self, address: int) -> PythonFrame | None:
+        """Return the frame at an address; None if it is none of Python's."""
+        owner = self._layout.frame_owner
+        if owner is not None and self._reader.unsigned(address + owner, 1) >= _NOT_PYTHON:
+            return None
+        code = self.code(self._reader.unsigned(address + self._layout.frame_code) & ~_TAG)
+        return self.frame_at(address, self._instruction(address, code))
+
+    def code(self, address: int) -> Code:
+        """Return the code object at an address."""
+        return self._code(address)
 
     def _line(self, code_address: int, code: Code, offset: int) -> int:
         line = self._known.lines.get((code_address, offset))

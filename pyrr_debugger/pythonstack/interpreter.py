@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from .debug_offsets import debug_offsets_size, layout_from_debug_offsets
 from .frames import FrameReader, KnownCodes, PythonFrame
 from .image import Image, Module
-from .layouts import LAYOUTS, Layout
+from .layouts import LAYOUTS, Layout, Lines
 from .memory import Memory, Reader, UnreadableError
+from .objects import Code
 from .variables import OBJECT_LAYOUTS, Value, Variables
 from .version import image_version
 
@@ -103,6 +104,51 @@ class Interpreter:
         except UnreadableError:
             pass
         return threads
+
+    def thread_of(self, native_thread: int) -> int:
+        """The address of the PyThreadState of a pthread_t; 0 if it has none."""
+        reader = Reader(self._memory)
+        with suppress(UnreadableError):
+            head = reader.unsigned(self._runtime + self._layout.runtime_interpreters)
+            for interpreter in reader.chain(head, self._layout.interpreter_next):
+                first = reader.unsigned(interpreter + self._layout.interpreter_threads)
+                for thread in reader.chain(first, self._layout.thread_next):
+                    if reader.unsigned(thread + self._layout.thread_pthread) == native_thread:
+                        return thread
+        return 0
+
+    def reader(self) -> FrameReader:
+        """What reads single frames of this stop."""
+        return FrameReader(Reader(self._memory), self._layout)
+
+    def frame_words(self, thread: int) -> list[tuple[int, int]]:
+        """The words that are written when a thread enters or leaves a frame: address and size. In 3.11 and 3.12 the
+        second one belongs to the innermost run of the interpreter's loop in C."""
+        first = thread + self._layout.thread_frame
+        if self._layout.cframe_frame is None:
+            return [(first, 8)]
+        reader = Reader(self._memory)
+        return [(first, 8), (reader.unsigned(first) + self._layout.cframe_frame, 8)]
+
+    def instruction_word(self, frame: int) -> tuple[int, int]:
+        """The word in which a frame notes the instruction that it begins: address and size."""
+        return frame + self._layout.frame_instruction, 4 if self._layout.lines is not Lines.LOCATIONS else 8
+
+    def instruction_value(self, code: Code, offset: int) -> int:
+        """What the word holds at an instruction, given as a byte offset."""
+        if self._layout.lines is Lines.LOCATIONS:
+            return code.words + offset
+        return (offset if self._layout.lines is Lines.LNOTAB else offset // 2) & 0xFFFFFFFF
+
+    def offset_of(self, code: Code, value: int) -> int | None:
+        """The byte offset that the word means; negative before the first instruction; None if it is none of the
+        code's."""
+        if self._layout.lines is Lines.LOCATIONS:
+            offset = value - code.words
+        else:
+            offset = value if value < 1 << 31 else value - (1 << 32)
+            offset *= 1 if self._layout.lines is Lines.LNOTAB or offset < 0 else 2
+        return offset if -2 <= offset < code.size else None
 
     def variables(self) -> Variables | None:
         """What reads the variables of frames; None for a version whose objects are unknown here."""

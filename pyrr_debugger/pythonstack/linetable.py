@@ -71,6 +71,42 @@ def line_in_locations(table: bytes, first_line: int, offset: int) -> int:
     return NO_LINE
 
 
+def spans(kind: str, table: bytes, first_line: int, size: int) -> list[tuple[int, int, int]]:
+    """The lines of code of `size` bytes: (first byte, byte behind the last, line or NO_LINE), in the order of the code.
+
+    `kind` is `lnotab`, `ranges` or `locations`, as in the functions above.
+    """
+    found: list[tuple[int, int, int]] = []
+    line, start, index = first_line, 0, 0
+    while index < len(table):
+        if kind == "locations":
+            code = table[index] >> 3 & 15
+            length, none = 2 * ((table[index] & 7) + 1), code == 15
+            index += 1
+            line += _signed_varint(table, index) if code in (13, 14) else code - 10 if 10 <= code <= 12 else 0
+            while index < len(table) and not table[index] & 0x80:
+                index += 1
+            found.append((start, start + length, NO_LINE if none else line))
+            start += length
+            continue
+        if index + 1 >= len(table):
+            break
+        length, delta = table[index], _signed(table[index + 1])
+        index += 2
+        if kind == "lnotab":  # the line changes behind the bytes
+            if length:
+                found.append((start, start + length, line))
+            line += delta
+        else:
+            line += delta if delta != -128 else 0
+            if length:
+                found.append((start, start + length, NO_LINE if delta == -128 else line))
+        start += length
+    if kind == "lnotab" and start < size:
+        found.append((start, size, line))
+    return [(first, min(end, size), at) for first, end, at in found if first < size]
+
+
 def _signed(byte: int) -> int:
     return byte - 256 if byte >= 128 else byte
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .layouts import Layout, Lines
-from .linetable import line_in_line_ranges, line_in_lnotab, line_in_locations
+from .linetable import line_in_line_ranges, line_in_lnotab, line_in_locations, spans
 from .memory import Reader, UnreadableError
 
 # The longest co_filename, co_name or co_qualname that is read in full, in characters.
@@ -17,6 +17,12 @@ _LONGEST_LINE_TABLE = 16 << 20
 # By PyASCIIObject.state.kind, the size of a character. Python's strings may hold lone surrogates: a file name
 # that is no UTF-8 does.
 _ENCODINGS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+
+# PyCodeObject up to 3.10 (Include/cpython/code.h): co_code, a bytes object.
+_OLD_CODE = 48
+_LARGEST_CODE = 16 << 20
+
+_KINDS = {Lines.LNOTAB: "lnotab", Lines.RANGES: "ranges", Lines.LOCATIONS: "locations"}
 
 _LINE_FUNCTIONS = {
     Lines.LNOTAB: line_in_lnotab,
@@ -38,10 +44,19 @@ class Code:
     """Address of the first instruction; 0 up to 3.10."""
     first_traceable: int
     """A frame whose instruction is before this one, in bytes, has not begun; 0 up to 3.10."""
+    words: int
+    """Address of the instructions, in every version."""
+    size: int
+    """Of the instructions, in bytes."""
+    address: int
 
     def line(self, offset: int) -> int:
         """Return the line of the instruction at a byte offset."""
         return _LINE_FUNCTIONS[self.lines](self.line_table, self.first_line, offset)
+
+    def spans(self) -> list[tuple[int, int, int]]:
+        """The lines of its instructions: (first byte, byte behind the last, line or NO_LINE)."""
+        return spans(_KINDS[self.lines], self.line_table, self.first_line, self.size)
 
 
 def read_code(reader: Reader, layout: Layout, address: int) -> Code:
@@ -49,6 +64,13 @@ def read_code(reader: Reader, layout: Layout, address: int) -> Code:
     first_traceable = 0
     if layout.code_first_traceable is not None:
         first_traceable = 2 * reader.signed(address + layout.code_first_traceable)
+    if layout.code_units is None:
+        instructions = reader.unsigned(address + _OLD_CODE)
+        words, size = instructions + layout.bytes_data, reader.unsigned(instructions + layout.bytes_size)
+    else:
+        words, size = address + layout.code_units, 2 * reader.unsigned(address + layout.bytes_size)
+    if size > _LARGEST_CODE:
+        raise UnreadableError(f"no code: {address:#x}")
     return Code(
         name=read_string(reader, layout, reader.unsigned(address + layout.code_name)),
         file=read_string(reader, layout, reader.unsigned(address + layout.code_file)),
@@ -57,6 +79,9 @@ def read_code(reader: Reader, layout: Layout, address: int) -> Code:
         line_table=_read_bytes(reader, layout, reader.unsigned(address + layout.code_lines)),
         units=0 if layout.code_units is None else address + layout.code_units,
         first_traceable=first_traceable,
+        words=words,
+        size=size,
+        address=address,
     )
 
 

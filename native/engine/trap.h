@@ -1,0 +1,70 @@
+/* Hardware stops: up to four places that a replayed program reads, writes or executes, in the debug registers of its
+   tasks. The program cannot tell: no byte of it is changed. A place between two events is "the k-th hit of a trap behind
+   event N", so hits are counted, and the count starts anew behind each event. Hits in the agent's code are nobody's.
+   Debug registers are set in a task that is about to run; copies (checkpoints, clones) begin without. */
+#ifndef PYRR_TRAP_H
+#define PYRR_TRAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum { TRAPS = 4, LOGGED_HITS = 1 << 16 };
+
+/* As DR7 has them. */
+enum trap_kind { TRAP_EXECUTE = 0, TRAP_WRITE = 1, TRAP_ACCESS = 3 };
+
+struct value_range {
+    uint64_t first, last;
+};
+
+struct trap {
+    uint64_t address;
+    unsigned size; /* 1, 2, 4, 8; 1 to execute */
+    enum trap_kind kind;
+    pid_t task; /* as recorded; 0: all of them */
+    /* Where there are ranges, a hit counts only if what lies there then, taken as an unsigned number, is in one of them
+       (`except`: in none). They are sorted. */
+    struct value_range *ranges;
+    size_t range_count;
+    bool except;
+    /* It stops at hit number `stop_at` behind event `stop_event` (ANY_EVENT: behind whichever); 0: never, it is only
+       counted and logged. */
+    uint64_t stop_event, stop_at;
+    uint64_t hits; /* behind `event` of the set */
+};
+
+#define ANY_EVENT UINT64_MAX
+
+struct hit {
+    uint64_t event, count;
+    uint64_t stop;  /* number of the stop: hits of one instruction share it */
+    uint64_t value; /* what lies there then, of data */
+    unsigned trap;
+};
+
+struct trap_set {
+    struct trap trap[TRAPS];
+    size_t count;
+    uint64_t generation; /* of the set; a task has the one it was armed with */
+    uint64_t event;      /* behind which hits are counted now */
+    unsigned stopped;    /* bits of the traps that have stopped the task */
+    pid_t task;          /* which one */
+    struct hit *log;     /* the last LOGGED_HITS, in a ring */
+    uint64_t logged, stops;
+};
+
+/* Takes the set over: `ranges` become its own. */
+void trap_set_replace(struct trap_set *set, const struct trap *traps, size_t count);
+void trap_set_free(struct trap_set *set);
+/* Counting begins anew: behind an event, or amid the run that follows it. */
+void trap_set_begin(struct trap_set *set, uint64_t event);
+/* Puts the set into the debug registers of a stopped task. Returns 0 or errno. */
+int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
+/* Whether a SIGTRAP stop is that of a debug register; `hit` are the registers' bits. */
+bool trap_is_hit(pid_t real, unsigned *hit);
+/* Counts the hits of a task that runs behind an event; whether it is to stop. */
+bool trap_count(struct trap_set *set, pid_t task, pid_t real, unsigned hit, uint64_t event);
+
+#endif

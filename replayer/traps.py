@@ -1,0 +1,64 @@
+"""Places between two events, told by hardware stops (native/engine/trap.h)."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, replace
+
+ANY_EVENT = (1 << 64) - 1
+KINDS = {"execute": 0, "write": 1, "access": 3}
+MOST = 4
+MOST_HITS = 1 << 16
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A place in memory whose use is a hit."""
+
+    address: int
+    size: int
+    """1, 2, 4 or 8 bytes, at an address that is a multiple of it."""
+    kind: str = "access"
+    """`execute`, `write` or `access` (read or write)."""
+    task: int = 0
+    """Whose use; 0 is any task's."""
+    ranges: tuple[tuple[int, int], ...] = ()
+    """A hit counts only if what then lies there is in one of these ranges of unsigned numbers; or, with `invert`, in
+    none. They are sorted."""
+    invert: bool = False
+
+    def packed(self, event: int, stop_at: int) -> tuple[int, int, int, int, bool, bytes, int, int]:
+        """As the engine takes it: it stops at hit `stop_at` behind an event; 0 is never."""
+        ranges = b"".join(struct.pack("<QQ", *one) for one in self.ranges)
+        return self.address, self.size, KINDS[self.kind], self.task, self.invert, ranges, event, stop_at
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A part of a way from one event on: to the `count`-th hit of a trap."""
+
+    trap: Trap
+    count: int
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a replay stands. Without legs: before event `position`, everything before it having taken effect and run
+    on. With legs: event `position - 1` has taken effect, and its task has run on for the legs, one after another."""
+
+    position: int
+    legs: tuple[Leg, ...] = ()
+
+    def on(self, leg: Leg) -> Place:
+        """This place and one leg more."""
+        return replace(self, legs=(*self.legs, leg))
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One hit of a trap on a way: which of the traps, and where."""
+
+    index: int
+    place: Place
+    value: int
+    """What lay there then; 0 of code."""
