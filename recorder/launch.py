@@ -28,6 +28,7 @@ class Request(NamedTuple):
     follow: str = "all"
     wait: bool = False
     agent: bool = True
+    seed: int | None = None
 
 
 def plain_request(words: list[str]) -> Request | None:
@@ -58,7 +59,7 @@ def record(request: Request) -> NoReturn:
     gc.enable()
     path = request.output or home.new_trace(request.command[0])
     recording = RecordingSession(
-        list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent
+        list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent, request.seed
     ).run()
     home.point_latest(recording.path)
     report(recording, request.quiet)

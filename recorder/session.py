@@ -26,7 +26,7 @@ from .sites import sites_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -83,6 +83,10 @@ def find_program(command: str) -> str:
     raise CommandError(f"{command}: command not found", 127)
 
 
+Schedule: TypeAlias = "list[tuple[int, int, int]]"
+"""Decisions of the scheduler: which task, where in its course, and who goes on then (native/engine/scheduler.h)."""
+
+
 class RecordingSession:
     """Records one command and all its children into a new trace."""
 
@@ -94,8 +98,11 @@ class RecordingSession:
         follow: str = "all",
         wait: bool = False,
         agent: bool = True,
+        seed: int | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        """Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
+        """With a `seed` tasks take turns at random; with a `schedule` as it says, and else only where one sleeps.
+        Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
         self._program = find_program(command[0])
         self._command = command
         self._affinity = os.sched_getaffinity(0)
@@ -110,7 +117,10 @@ class RecordingSession:
         self._follow = follow
         self._agent = agent
         image = agent_image() if agent else b""
-        self._engine = _engine.Recorder(checksum_every, wait, follow_forks=follow != "none", agent=image)
+        self._seed, self._schedule = seed, schedule
+        self._engine = _engine.Recorder(
+            checksum_every, wait, follow_forks=follow != "none", agent=image, seed=seed, schedule=schedule
+        )
         self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
@@ -120,7 +130,13 @@ class RecordingSession:
         # Only here, in the thread that writes: the program starts meanwhile.
         from .. import cpu
 
+        order: dict[str, Any] = {}
+        if self._seed is not None:
+            order = {"chaos": {"seed": self._seed}}
+        elif self._schedule is not None:
+            order = {"schedule": [list(decision) for decision in self._schedule]}
         return {
+            **order,
             "command": self._command,
             "cwd": os.getcwd(),
             "started": time.time(),

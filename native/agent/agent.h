@@ -61,6 +61,7 @@ struct agent_terms {
     uint32_t ring_bytes;
     uint32_t watched_count; /* over AGENT_WATCHED: every write stops */
     uint64_t budget;     /* events in the ring, at which the next call is to stop */
+    uint64_t own_budget; /* own calls (is_own_call), behind which the next one is to stop */
     uint64_t start;      /* nanoseconds of CLOCK_MONOTONIC at event 0 */
     struct agent_file stream[3]; /* the recorder's stdout and stderr; device 0: none */
     struct agent_file watched[AGENT_WATCHED];
@@ -88,6 +89,7 @@ struct agent_account {
     int64_t result;    /* of a call to be reported */
     uint64_t streams_changed;
     uint64_t actions_changed; /* bit n-1: that of signal n */
+    uint64_t own;      /* calls in the ring that are the task's own */
 };
 
 /* The kernel's struct sigaction is not libc's (arch/x86/include/uapi/asm/signal.h). */

@@ -61,6 +61,7 @@ void drain(struct recorder *recorder, struct task *task)
     if (account.streams_changed)
         tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.streams), task->descriptors->stream, STREAM_DESCRIPTORS);
     task->mask = account.mask;
+    if (account.own > space->account.own) turn_passes(&task->turn, (uint32_t)(account.own - space->account.own));
     if (account.actions_changed) take_actions(task, account.actions_changed);
     if (account.size > drained) {
         uint8_t *data = buffer_extend(&recorder->events, account.size - drained);
@@ -94,6 +95,7 @@ bool tell(struct recorder *recorder, struct task *task)
         terms->stream[i] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
     memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
+    terms->own_budget = terms->alone ? UINT64_MAX : scheduler_allowance(&recorder->scheduler);
     terms->attention = task->held_count || !space->dispatch || task->group->filtered;
     if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);
     space->account = told.account;

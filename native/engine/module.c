@@ -184,13 +184,33 @@ static PyType_Slot Chunk_slots[] = {
 
 static PyType_Spec Chunk_spec = {"pyrr_debugger._engine.Chunk", sizeof(Chunk), 0, Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, Chunk_slots};
 
+/* A list of (task, course, next). */
+static int follow_schedule(struct scheduler *scheduler, PyObject *schedule)
+{
+    PyObject *items = PySequence_Fast(schedule, "a schedule is a list");
+    if (!items) return -1;
+    size_t count = (size_t)PySequence_Fast_GET_SIZE(items);
+    struct decision *list = calloc(count + 1, sizeof *list);
+    bool good = list != NULL;
+    for (size_t i = 0; good && i < count; i++) {
+        unsigned long long course;
+        good = PyArg_ParseTuple(PySequence_Fast_GET_ITEM(items, i), "IKI", &list[i].task, &course, &list[i].next);
+        list[i].course = course;
+    }
+    good = good && scheduler_follow(scheduler, list, count);
+    free(list);
+    Py_DECREF(items);
+    if (!good && !PyErr_Occurred()) PyErr_NoMemory();
+    return good ? 0 : -1;
+}
+
 static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
-    static char *names[] = {"checksum_every", "wait", "follow_forks", "agent", NULL};
+    static char *names[] = {"checksum_every", "wait", "follow_forks", "agent", "seed", "schedule", NULL};
     unsigned long long every;
     int wait, follow_forks;
-    PyObject *agent;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "KppS", names, &every, &wait, &follow_forks, &agent)) return -1;
+    PyObject *agent, *seed = Py_None, *schedule = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "KppS|OO", names, &every, &wait, &follow_forks, &agent, &seed, &schedule)) return -1;
     struct recorder *state = &((Recorder *)self)->state;
     recorder_initialise(state);
     Py_XSETREF(((Recorder *)self)->chunk_type, (PyTypeObject *)PyType_FromSpec(&Chunk_spec));
@@ -205,7 +225,9 @@ static int Recorder_init(PyObject *self, PyObject *args, PyObject *keywords)
     state->checksum_every = state->next_checksum = every;
     state->wait = wait;
     state->follow_forks = follow_forks;
-    return 0;
+    if (seed != Py_None) scheduler_be_chaotic(&state->scheduler, PyLong_AsUnsignedLongLong(seed));
+    if (schedule != Py_None) return follow_schedule(&state->scheduler, schedule);
+    return PyErr_Occurred() ? -1 : 0;
 }
 
 static void Recorder_dealloc(PyObject *self)
@@ -409,6 +431,22 @@ static PyObject *Recorder_detach(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Recorder_decisions(PyObject *self, PyObject *args)
+{
+    (void)args;
+    const struct scheduler *scheduler = &((Recorder *)self)->state.scheduler;
+    PyObject *list = PyList_New((Py_ssize_t)scheduler->logged);
+    for (size_t i = 0; list && i < scheduler->logged; i++) {
+        const struct decided *decided = &scheduler->log[i];
+        const struct decision *decision = &decided->decision;
+        PyObject *item = Py_BuildValue("(IKIKN)", decision->task, (unsigned long long)decision->course, decision->next,
+                                       (unsigned long long)decided->event, PyBool_FromLong(decided->preempts));
+        if (!item) Py_CLEAR(list);
+        else PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
 static PyObject *Recorder_get_events(PyObject *self, void *closure)
 {
     (void)closure;
@@ -443,6 +481,7 @@ static PyMethodDef Recorder_methods[] = {
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
     {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},
+    {"decisions", Recorder_decisions, METH_NOARGS, "decisions() -> [(task, course, next, event, preempts)]: of the scheduler, but for the usual ones."},
     {"knows", Recorder_knows, METH_VARARGS, "knows(pid) -> bool: it is a recorded process, or was until lately."},
     {NULL, NULL, 0, NULL},
 };

@@ -24,6 +24,7 @@ enum {
     DOUBLINGS = 10,
     RING_BYTES = 256 << 10,
     HELD_NANOSECONDS = 1000 * 1000 * 1000,
+    WISH_NANOSECONDS = 100 * 1000,
 };
 
 #define PTRACE_OPTIONS                                                                                              \
@@ -47,6 +48,7 @@ void recorder_initialise(struct recorder *recorder)
     read_clock(&recorder->start);
     recorder->last_flush = recorder->start;
     recorder->scheduler.slice = SLICE_NANOSECONDS;
+    recorder->scheduler.until = UINT64_MAX;
     recorder->wait = recorder->follow_forks = true;
     recorder->ring_bytes = RING_BYTES;
     note_affinity(recorder);
@@ -68,6 +70,7 @@ void recorder_free(struct recorder *recorder)
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
     buffer_free(&recorder->sent);
+    scheduler_free(&recorder->scheduler);
     free(recorder->watched);
 }
 
@@ -173,6 +176,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         return REQUEST_COMPATIBILITY;
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
+    task->turn.behind = is_own_call(task->row, task->entry.orig_rax) ? AT_CALL : 0;
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -266,6 +270,24 @@ static bool may_block(const struct task *task)
     return task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
 }
 
+/* Whether the call that a task sleeps in returns by itself, after a time. */
+static bool sleeps_for_a_time(const struct task *task)
+{
+    const uint64_t *arguments = task->arguments;
+    switch (task->entry.orig_rax) {
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep: return true;
+    case SYS_futex: return arguments[3] != 0;
+    case SYS_poll: return (int)arguments[2] >= 0;
+    case SYS_epoll_wait:
+    case SYS_epoll_pwait: return (int)arguments[3] >= 0;
+    case SYS_select:
+    case SYS_pselect6: return arguments[4] != 0;
+    case SYS_ppoll: return arguments[2] != 0;
+    default: return false;
+    }
+}
+
 /* Lets the task that shares our processor run for a while. Yielding is cheap, but the kernel may hand the processor straight
    back, as it does where the task has a lower priority; then sleep, up to a millisecond. */
 static bool pause_recorder(unsigned round)
@@ -298,6 +320,7 @@ static enum request await(struct recorder *recorder, struct task *task)
         char state = tracee_state(task->turn.tid);
         if (state != 'S' && state != 'D') continue;
         task->turn.state = TASK_BLOCKED;
+        task->turn.wakes = sleeps_for_a_time(task);
         note_mark(task);
     }
     return REQUEST_NONE;
@@ -334,6 +357,20 @@ static bool may_switch(const struct recorder *recorder)
     return task && task->turn.state == TASK_READY && task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80) && others_live(recorder);
 }
 
+/* Nobody runs while the one that the scheduler wants to go on sleeps: as if the processor had other things to do. */
+static void wait_for_wish(struct recorder *recorder, uint64_t start)
+{
+    const struct scheduler *scheduler = &recorder->scheduler;
+    const struct timespec pause = {.tv_nsec = WISH_NANOSECONDS};
+    for (uint64_t now = start; scheduler->wish && !turn_can_go_on(scheduler->wish) && now - start < scheduler->patience;) {
+        struct timespec time;
+        nanosleep(&pause, NULL);
+        collect_all(recorder);
+        read_clock(&time);
+        now = nanoseconds(&recorder->start, &time);
+    }
+}
+
 /* The task that goes on; NULL: all are waiting. */
 static struct task *choose(struct recorder *recorder)
 {
@@ -344,6 +381,8 @@ static struct task *choose(struct recorder *recorder)
     uint64_t now = nanoseconds(&recorder->start, &time);
     /* waitpid prefers the youngest: the stops of others could wait behind those of a few for ever. */
     if (scheduler_is_over(&recorder->scheduler, now)) collect_all(recorder);
+    recorder->scheduler.event = recorder->event_count;
+    if (scheduler_wish(&recorder->scheduler, now, may_switch(recorder))) wait_for_wish(recorder, now);
     return (struct task *)scheduler_choose(&recorder->scheduler, now, may_switch(recorder));
 }
 

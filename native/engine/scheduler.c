@@ -1,6 +1,18 @@
 #include "scheduler.h"
 
-#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SCALES = 11,
+    LONGEST_SLICE = 200 * 1000 * 1000, /* where turns do not end by time, a task that waits for others in a loop must not wait for ever */
+    SHORT_PATIENCE = 10 * 1000 * 1000, /* CPython's thread asks for the interpreter's lock every 5 ms */
+    LONG_PATIENCE = 60 * 1000 * 1000,
+    LISTED_PATIENCE = 500 * 1000 * 1000,
+    LOG_LIMIT = 1 << 20,
+};
+
+static const uint64_t IDLE = UINT64_C(3) * 1000 * 1000 * 1000;
 
 void scheduler_add(struct scheduler *scheduler, struct turn *turn)
 {
@@ -8,6 +20,7 @@ void scheduler_add(struct scheduler *scheduler, struct turn *turn)
     while (*link) link = &(*link)->next;
     *link = turn;
     turn->next = NULL;
+    turn->number = scheduler->added++;
 }
 
 void scheduler_remove(struct scheduler *scheduler, struct turn *turn)
@@ -17,7 +30,11 @@ void scheduler_remove(struct scheduler *scheduler, struct turn *turn)
             *link = turn->next;
             break;
         }
-    if (scheduler->current == turn) scheduler->current = NULL;
+    if (scheduler->wish == turn) scheduler->wish = NULL;
+    if (scheduler->current != turn) return;
+    scheduler->current = NULL;
+    scheduler->left = turn->number;
+    scheduler->left_at = course_of(turn->calls, AT_END);
 }
 
 struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid)
@@ -28,7 +45,21 @@ struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid)
     return NULL;
 }
 
+static struct turn *find_number(const struct scheduler *scheduler, uint32_t number)
+{
+    for (struct turn *turn = scheduler->first; turn; turn = turn->next)
+        if (turn->number == number) return turn;
+    return NULL;
+}
+
 bool turn_can_go_on(const struct turn *turn) { return turn->state == TASK_READY || turn->state == TASK_PENDING; }
+
+void turn_passes(struct turn *turn, uint32_t calls)
+{
+    if (!calls) return;
+    turn->calls += calls;
+    turn->behind = turn->sleeps = 0;
+}
 
 /* The first after `last` that can go on, itself being the last one asked. */
 static struct turn *next_turn(const struct scheduler *scheduler, struct turn *last)
@@ -44,20 +75,163 @@ static struct turn *next_turn(const struct scheduler *scheduler, struct turn *la
 
 void scheduler_yield(struct scheduler *scheduler) { scheduler->yielded = true; }
 
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) */
+static uint64_t draw(struct scheduler *scheduler, uint64_t limit)
+{
+    uint64_t number = scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
+    number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (number ^ number >> 31) % limit;
+}
+
+void scheduler_be_chaotic(struct scheduler *scheduler, uint64_t seed)
+{
+    scheduler->policy = POLICY_CHAOS;
+    scheduler->random = seed;
+    scheduler->scale = (unsigned)draw(scheduler, SCALES);
+    scheduler->disorder = (unsigned)draw(scheduler, 4);
+    scheduler->slice = LONGEST_SLICE;
+    scheduler->until = UINT64_MAX;
+    scheduler->idle = IDLE;
+}
+
+bool scheduler_follow(struct scheduler *scheduler, const struct decision *list, size_t count)
+{
+    scheduler->list = malloc(count ? count * sizeof *list : 1);
+    if (!scheduler->list) return false;
+    memcpy(scheduler->list, list, count * sizeof *list);
+    scheduler->listed = count;
+    scheduler->policy = POLICY_LIST;
+    scheduler->slice = LONGEST_SLICE;
+    scheduler->until = UINT64_MAX;
+    return true;
+}
+
+void scheduler_free(struct scheduler *scheduler)
+{
+    free(scheduler->list);
+    free(scheduler->log);
+    scheduler->list = NULL;
+    scheduler->log = NULL;
+    scheduler->listed = scheduler->logged = scheduler->log_room = 0;
+}
+
+static uint64_t place_of(const struct turn *turn) { return course_of(turn->calls, turn->behind); }
+
+static bool is_over_by_time(const struct scheduler *scheduler, uint64_t now) { return scheduler->yielded || now - scheduler->slice_start >= scheduler->slice; }
+
 bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now)
 {
     const struct turn *current = scheduler->current;
-    return !current || !turn_can_go_on(current) || scheduler->yielded || now - scheduler->slice_start >= scheduler->slice;
+    if (!current || !turn_can_go_on(current) || is_over_by_time(scheduler, now)) return true;
+    return scheduler->policy != POLICY_TURNS && place_of(current) >= scheduler->until;
+}
+
+uint64_t scheduler_allowance(const struct scheduler *scheduler)
+{
+    const struct turn *current = scheduler->current;
+    uint32_t calls = (uint32_t)(scheduler->until >> 32);
+    if (scheduler->policy == POLICY_TURNS || !current) return UINT64_MAX;
+    return calls > current->calls ? calls - current->calls : 0;
+}
+
+/* Where the turn of a task ends. It gets at least one call of its own made, or nobody would come forward. */
+static uint64_t end_of_turn(struct scheduler *scheduler, const struct turn *turn)
+{
+    uint64_t end = UINT64_MAX;
+    if (scheduler->policy == POLICY_CHAOS) {
+        uint64_t calls = draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->scale + 1));
+        return course_of(turn->calls + (turn->behind == AT_CALL) + (uint32_t)calls, AT_CALL);
+    }
+    for (size_t i = 0; i < scheduler->listed; i++) {
+        const struct decision *decision = &scheduler->list[i];
+        if (decision->task == turn->number && decision->course > place_of(turn) && decision->course < end) end = decision->course;
+    }
+    return end;
+}
+
+/* One that is ready, or about to be. */
+static struct turn *draw_turn(struct scheduler *scheduler, bool sleepers)
+{
+    uint64_t count = 0;
+    for (struct turn *turn = scheduler->first; turn; turn = turn->next)
+        count += turn != scheduler->current && (turn_can_go_on(turn) || (sleepers && turn->state == TASK_BLOCKED && turn->wakes));
+    if (!count) return NULL;
+    uint64_t left = draw(scheduler, count);
+    for (struct turn *turn = scheduler->first; turn; turn = turn->next) {
+        if (turn == scheduler->current || !(turn_can_go_on(turn) || (sleepers && turn->state == TASK_BLOCKED && turn->wakes))) continue;
+        if (!left--) return turn;
+    }
+    return NULL;
+}
+
+static struct turn *listed_turn(const struct scheduler *scheduler, uint32_t task, uint64_t course)
+{
+    for (size_t i = 0; i < scheduler->listed; i++)
+        if (scheduler->list[i].task == task && scheduler->list[i].course == course) return find_number(scheduler, scheduler->list[i].next);
+    return NULL;
+}
+
+static uint64_t place_of_current(const struct scheduler *scheduler, bool able)
+{
+    const struct turn *current = scheduler->current;
+    if (!current) return scheduler->left_at;
+    return able ? place_of(current) : course_of(current->calls, AT_SLEEP + current->sleeps);
+}
+
+static uint32_t number_of_current(const struct scheduler *scheduler) { return scheduler->current ? scheduler->current->number : scheduler->left; }
+
+struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_switch)
+{
+    const struct turn *current = scheduler->current;
+    bool able = current && turn_can_go_on(current);
+    scheduler->wish = NULL;
+    if (scheduler->policy == POLICY_TURNS) return NULL;
+    if (able ? !(may_switch && scheduler_is_over(scheduler, now)) : !next_turn(scheduler, NULL)) return NULL;
+    if (scheduler->policy == POLICY_LIST) {
+        scheduler->wish = listed_turn(scheduler, number_of_current(scheduler), place_of_current(scheduler, able));
+        scheduler->patience = LISTED_PATIENCE;
+        return scheduler->wish;
+    }
+    if (!able && draw(scheduler, 4) >= scheduler->disorder) return NULL;
+    scheduler->wish = draw_turn(scheduler, able);
+    if (!scheduler->wish || turn_can_go_on(scheduler->wish)) return scheduler->wish;
+    scheduler->patience = draw(scheduler, 4) ? SHORT_PATIENCE : LONG_PATIENCE;
+    if (scheduler->idle < scheduler->patience) return scheduler->wish = NULL;
+    scheduler->idle -= scheduler->patience;
+    return scheduler->wish;
+}
+
+static void log_decision(struct scheduler *scheduler, const struct turn *next, bool preempts)
+{
+    if (scheduler->logged == scheduler->log_room) {
+        size_t room = scheduler->log_room ? 2 * scheduler->log_room : 64;
+        struct decided *log = room <= LOG_LIMIT ? realloc(scheduler->log, room * sizeof *log) : NULL;
+        if (!log) return;
+        scheduler->log = log;
+        scheduler->log_room = room;
+    }
+    scheduler->log[scheduler->logged++] =
+        (struct decided){{number_of_current(scheduler), next->number, place_of_current(scheduler, preempts)}, scheduler->event, preempts};
 }
 
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch)
 {
-    struct turn *current = scheduler->current;
-    if (current && turn_can_go_on(current) && !(may_switch && scheduler_is_over(scheduler, now))) return current;
-    struct turn *next = next_turn(scheduler, current);
-    if (!next) return NULL;
+    struct turn *current = scheduler->current, *wish = scheduler->wish;
+    bool able = current && turn_can_go_on(current);
+    if (able && !(may_switch && scheduler_is_over(scheduler, now))) return current;
+    struct turn *usual = next_turn(scheduler, current);
+    if (!usual) return NULL;
+    if (able && scheduler->policy != POLICY_TURNS && !is_over_by_time(scheduler, now)) usual = current;
+    struct turn *next = wish && turn_can_go_on(wish) ? wish : usual;
+    if (scheduler->policy != POLICY_TURNS) {
+        if (next != current && (able || next != usual)) log_decision(scheduler, next, able);
+        if (current && !able) current->sleeps++;
+        scheduler->until = end_of_turn(scheduler, next);
+    }
     scheduler->slice_start = now;
     scheduler->yielded = false;
+    scheduler->wish = NULL;
     scheduler->current = next;
     return next;
 }

@@ -67,6 +67,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "format": reader.header["format"],
         "command": reader.header["command"],
         "cwd": reader.header.get("cwd"),
+        "order": _order(reader.header),
         "interpreter": interpreter,
         "events": reader.count,
         "syscalls": dict(calls.most_common()),
@@ -77,6 +78,15 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "event_bytes": os.path.getsize(os.path.join(reader.path, "events")),
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def _order(header: dict[str, Any]) -> str | None:
+    """How tasks took turns; None where they did as usual."""
+    if "chaos" in header:
+        return f"at random, from seed {header['chaos']['seed']}"
+    if "schedule" in header:
+        return f"by a list of {len(header['schedule'])} decisions"
+    return None
 
 
 def _interpreter(reader: TraceReader, event: ExecEvent) -> dict[str, str | None] | None:
@@ -114,6 +124,8 @@ def _print(facts: dict[str, Any]) -> None:
         "calls": calls,
         "size": f"{facts['bytes'] / 1e6:.1f} MB, of which events {facts['event_bytes'] / 1e6:.1f} MB",
     }
+    if facts["order"]:
+        rows["turns"] = facts["order"]
     for name, value in rows.items():
         table.add_row(name, value)
     for warning in facts["warnings"]:

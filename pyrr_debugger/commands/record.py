@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
+
 import click
 
 from ..recorder.launch import Request, record
+
+MAX_SEED = 2**32 - 1
 
 
 class _Command(click.Command):
@@ -41,6 +45,10 @@ def _following(_: click.Context, __: click.Parameter, value: str) -> str:
 )  # fmt: skip
 @click.option("-w", "--wait", is_flag=True, help="Record until the last process has ended, not only the first.")
 @click.option("--no-agent", is_flag=True, help="Stop at every system call: slower, the reference for the agent.")
+@click.option("--chaos", is_flag=True, help="Let threads and processes take turns at random: 'pyrr hunt' repeats that.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="What --chaos draws from; 'pyrr info' shows it."
+)
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(
     output: str | None,
@@ -49,6 +57,8 @@ def command(
     follow: str,
     wait: bool,
     no_agent: bool,
+    chaos: bool,
+    seed: int | None,
     command: tuple[str, ...],
 ) -> None:
     """Record COMMAND and its children until COMMAND has ended. What goes on after that goes on unrecorded.
@@ -60,5 +70,10 @@ def command(
     pyrr record python app.py --port 8000
     pyrr record -o /tmp/flaky -- pytest -x tests/test_flaky.py
     pyrr record --follow exec python make test
+    pyrr record --chaos -- python workers.py
     """
-    record(Request(command, output, quiet, checksum_every, follow, wait, not no_agent))
+    if seed is not None and not chaos:
+        raise click.UsageError("--seed is for --chaos")
+    if chaos and seed is None:
+        seed = secrets.randbelow(MAX_SEED + 1)
+    record(Request(command, output, quiet, checksum_every, follow, wait, not no_agent, seed))
