@@ -21,6 +21,7 @@ from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
 from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
+from .inherited import inherited, status_text
 from .outsiders import Outsiders, sharing
 from .sites import sites_of
 
@@ -125,6 +126,7 @@ class RecordingSession:
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
         self._root = 0
+        self._begun = False
 
     def _header(self) -> dict[str, Any]:
         # Only here, in the thread that writes: the program starts meanwhile.
@@ -270,6 +272,10 @@ class RecordingSession:
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
+        image["status"] = status_text(process)
+        if not self._begun:
+            image["inherited"] = inherited(process)
+            self._begun = True
         self._emit(EventKind.EXEC, task, image)
         self._writer.begin()
 
