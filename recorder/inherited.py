@@ -114,13 +114,13 @@ def _packed(family: int, address: Any) -> bytes:
 def _is_same(one: int, other: int) -> bool:
     """Whether two descriptors are one open file."""
     try:
-        return fcntl.fcntl(one, _F_DUPFD_QUERY, other) == 1
+        return bool(fcntl.fcntl(one, _F_DUPFD_QUERY, other) == 1)
     except OSError:
         pass
     import ctypes  # before Linux 6.10
 
     kcmp, pid = 312, os.getpid()
-    return ctypes.CDLL(None).syscall(kcmp, pid, pid, 0, one, other) == 0
+    return bool(ctypes.CDLL(None).syscall(kcmp, pid, pid, 0, one, other) == 0)
 
 
 def _read(path: str) -> bytes:

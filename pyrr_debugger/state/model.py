@@ -62,6 +62,8 @@ class File:
     created: bool = False
     spans: list[Span] | None = field(default_factory=list)
     stored: list[FilePiece] = field(default_factory=list)
+    mapped: bool = False
+    """A writable shared mapping of it was made: memory may hold what `spans` do not tell."""
 
 
 @dataclass(slots=True)
@@ -100,7 +102,8 @@ class OpenFile(Description):
     kind: ClassVar[str] = "file"
 
     file: File
-    offset: int = 0
+    offset: int | None = 0
+    """None: at the end of a file whose size is not known (it was opened to be appended to)."""
     locks: list[Lock] = field(default_factory=list)
     """Those of flock and OFD locks; POSIX locks belong to a process: `Process.locks`."""
     lease: int | None = None
@@ -261,6 +264,14 @@ class Socket(Description):
     accepted_from: int | None = None
     """The id of the listening socket, of one that came from accept."""
     inode: int | None = None
+    listener: int | None = None
+    """The id of the program's own listening socket that it has asked to be connected to."""
+    early: list[Message] = field(default_factory=list)
+    """What it sent before that one accepted it."""
+    bound_path: str | None = None
+    """The absolute path of a Unix socket's address."""
+    ended: bool = False
+    """The program has read the end of what the peer sends."""
     sent: int = 0
     received: int = 0
     """Bytes sent and received in all."""
@@ -313,6 +324,8 @@ class TimerFd(Description):
     settime_flags: int = 0
     value_ns: int = 0
     """As it was set: absolute with TFD_TIMER_ABSTIME."""
+    known_at: int = 0
+    """The time of the recording, in microseconds, at which so much remained."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -340,7 +353,7 @@ class MemFd(Description):
     kind: ClassVar[str] = "memfd"
 
     file: File
-    offset: int = 0
+    offset: int | None = 0
     seals: int = 0
     memfd_flags: int = 0
     locks: list[Lock] = field(default_factory=list)
@@ -486,6 +499,7 @@ class Timer:
     flags: int = 0
     value_ns: int = 0
     sigevent: bytes = b""
+    known_at: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -553,6 +567,8 @@ class Process:
     """Children that were not recorded."""
     shared_memory: dict[int, int] = field(default_factory=dict)
     """Attached System V segments: id by address."""
+    ending: int | None = None
+    """The wait status of its first thread, which has ended before others."""
 
 
 @dataclass(slots=True)
