@@ -66,6 +66,7 @@ NAMES = [
     "job_control",
     "greenlets",
     "handler_without_room",
+    "kernel_objects",
     "killed_by_signal",
     "large_allocation",
     "late_sleep",

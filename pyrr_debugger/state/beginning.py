@@ -53,6 +53,7 @@ LIMITS = {
 }  # fmt: skip
 """The numbers of the RLIMIT_ constants by their names in /proc/PID/limits (fs/proc/base.c)."""
 
+_RSP = 19 * 8  # in struct user_regs_struct
 _OLD = "the trace is of an older pyrr: it lacks what the program was given when it was started"
 _ANONYMOUS = {
     "[eventpoll]": Epoll, "[eventfd]": EventFd, "[timerfd]": TimerFd, "[signalfd]": SignalFd, "inotify": Inotify,
@@ -178,6 +179,8 @@ def credentials_of(status: dict[str, str], before: Credentials) -> Credentials:
 def memory_of(world: World, image: dict[str, Any]) -> Memory:
     """The address space of an image."""
     memory = Memory(world.new_id())
+    registers = image.get("registers", b"")
+    memory.start_stack = int.from_bytes(registers[_RSP : _RSP + 8], "little")
     for start, end, prot, shared, name, wire, _ in image.get("regions", []):
         mapping = Mapping(start, end, prot, bool(shared), name=name)
         if name.startswith("/"):
@@ -207,6 +210,7 @@ def _take_descriptors(world: World, process: Process, image: dict[str, Any], inh
             description = process.descriptors[same].description
         else:
             description = given(world, process, target, position, flags, known)
+        description.given_as += (number,)
         process.descriptors[number] = Slot(description, bool(flags & O_CLOEXEC))
 
 

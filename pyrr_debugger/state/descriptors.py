@@ -465,8 +465,8 @@ def _see(world: World, opened: Description | None, path: str | None, status: tup
     match opened:
         case OpenFile() if stat.S_ISDIR(mode):
             world.learn(opened.file, known)
-            head = {"id": opened.id, "event": opened.event}
-            world.replace(opened, OpenDirectory(flags=opened.flags, file=opened.file, **head))
+            directory = OpenDirectory(id=opened.id, flags=opened.flags, event=opened.event, file=opened.file)
+            world.replace(opened, directory)
         case OpenFile() if stat.S_ISFIFO(mode):
             pipe = world.fifos.setdefault(opened.file.path, Pipe(world.new_id(), name=opened.file.path, foreign=True))
             world.files.pop(opened.file.path, None)
@@ -741,7 +741,8 @@ _ODD = {
 }
 
 
-def _odd(world: World, call: Call) -> None:
+def odd(world: World, call: Call) -> None:
+    """A descriptor of a kind that the model does not follow."""
     from ..syscalls import lookup
 
     row = lookup(call.event.nr, call.event.args)
@@ -750,8 +751,8 @@ def _odd(world: World, call: Call) -> None:
     if name == "TIOCGPTPEER" and isinstance(master := call.description(0), PtyMaster):
         number = master.pty.number
         made = Terminal(
-            id=world.new_id(), flags=call.args[2] & ~O_CLOEXEC, event=call.number, path=f"/dev/pts/{number}",
-            settings=master.pty.settings, pty=master.pty,
+            id=world.new_id(), flags=call.args[2] & ~(O_CLOEXEC | O_NOCTTY), event=call.number,
+            path=f"/dev/pts/{number}", settings=master.pty.settings, pty=master.pty,
         )  # fmt: skip
     else:
         made = _unknown(world, call, _ODD.get(name) or name)
@@ -759,7 +760,7 @@ def _odd(world: World, call: Call) -> None:
 
 
 for _name in _ODD:
-    handles(_name)(_odd)
+    handles(_name)(odd)
 
 
 @handles("mq_open")

@@ -18,6 +18,7 @@ from ..events import (
     SyscallEvent,
 )
 from ..syscalls import TABLE
+from ..syscalls.spec import Effect
 from . import beginning, descriptors, identity, memory, sockets, timers
 from .call import Call
 from .model import (
@@ -62,6 +63,9 @@ def _by_number() -> tuple[dict[int, Handler], dict[int, dict[int, Handler]]]:
         if row.name in HANDLERS:
             plain[number] = HANDLERS[row.name]
         known = {c.number: HANDLERS[c.name] for c in row.commands if c.name in HANDLERS}
+        for command in row.commands:
+            if command.effect is Effect.OPEN:
+                known.setdefault(command.number, descriptors.odd)
         if known:
             commands[number] = known
     return plain, commands
@@ -93,6 +97,8 @@ class History:
         self._position = event.number + 1
         if handler := self._kinds.get(type(event)):
             handler(event)
+        if (process := self.world.tasks.get(event.task)) and (task := process.tasks.get(event.task)):
+            task.since = event.time
 
     def state(self) -> ProgramState:
         """The state at the position behind the last event. Nothing can be applied afterwards."""
@@ -308,7 +314,9 @@ def _child_of(world: World, parent: Process, event: SpawnEvent, task: Task) -> P
     space = parent.memory
     if not flags & _CLONE_VM:
         inherited = [m for m in space.mappings if _DONTFORK not in m.advice]
-        space = Memory(world.new_id(), [replace(m, locked=False) for m in inherited], space.brk, space.brk_start)
+        space = Memory(
+            world.new_id(), [replace(m, locked=False) for m in inherited], space.brk, space.brk_start, space.start_stack
+        )
     table = parent.descriptors
     if not flags & _CLONE_FILES:
         table = {n: Slot(s.description, s.close_on_exec) for n, s in table.items()}

@@ -114,6 +114,8 @@ def _mmap(world: World, call: Call) -> None:
         pieces = [piece for address, piece in call.event.pieces if address == start]
         mapping.offset = offset
         mapping.piece = pieces[0] if len(call.event.pieces) == 1 and pieces else None
+        if isinstance(description, OpenFile) and pieces:
+            world.find_out(description.file, pieces[0].name)
         if isinstance(description, (OpenFile, MemFd)):
             mapping.kind, mapping.file, mapping.name = "file", description.file, description.file.path
             if shared and prot & 2:

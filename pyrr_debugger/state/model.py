@@ -93,6 +93,8 @@ class Description:
     event: int
     owner: int = 0
     signal: int = 0
+    given_as: tuple[int, ...] = ()
+    """The numbers that one which is inherited had in the first program, wherever it is now."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -437,6 +439,9 @@ class Memory:
     mappings: list[Mapping] = field(default_factory=list)
     brk: int = 0
     brk_start: int = 0
+    start_stack: int = 0
+    """Where the kernel put the argument count at the exec: arguments, environment and auxiliary vector are from
+    there on."""
 
 
 # ---- processes ----
@@ -518,6 +523,8 @@ class Task:
     robust_list: tuple[int, int] | None = None
     clear_child_tid: int = 0
     stopped: int = 0
+    since: int = 0
+    """The time of its last event, in microseconds since the start: when it went to what it does now."""
     credentials: Credentials = field(default_factory=Credentials)
     parent_death_signal: int = 0
     timer_slack_ns: int | None = None

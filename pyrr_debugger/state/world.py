@@ -150,6 +150,12 @@ class World:
             self.fifos[new] = self.fifos.pop(old)
             self.fifos[new].name = new
 
+    def find_out(self, file: File, path: str) -> None:
+        """The recorder saw the path of an open file, without symbolic links."""
+        if not file.deleted and path != file.path and not path.endswith(" (deleted)"):
+            self.files.setdefault(path, file)
+            file.path = path
+
     def learn(self, file: File, status: tuple[int, int, int, int, int]) -> None:
         """The program has seen device, inode, mode, size, and time of change of a file."""
         file.device, file.inode, file.mode, file.size, file.mtime_ns = status

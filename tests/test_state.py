@@ -1,0 +1,177 @@
+"""The state of a recorded program, from its log: what it says is what /proc said, and all that /proc does not say."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import harness
+import proc_view
+import pytest
+from harness import Interpreter, Surroundings, victim
+
+from pyrr_debugger.replayer.position import parse
+from pyrr_debugger.state.history import state_at
+from pyrr_debugger.state.model import (
+    Epoll,
+    OpenFile,
+    PipeEnd,
+    Process,
+    ProgramState,
+    PtyMaster,
+    Socket,
+    Terminal,
+)
+from pyrr_debugger.state.world import HANDLERS
+from pyrr_debugger.syscalls import TABLE
+from pyrr_debugger.syscalls.spec import Effect
+from pyrr_debugger.trace_reader import TraceReader
+
+LEFT_TO_EVENTS = {"clone", "clone3", "fork", "vfork", "execve", "execveat", "exit", "exit_group"}
+NOT_FOLLOWED = {"mq_timedsend", "mq_notify", "fanotify_mark"}
+"""Queues of messages and fanotify groups cannot be restored, whatever is in them."""
+BLOCKED, PENDING = 1 << 11 | 1 << 0, 1 << 11
+ECHO = 0o10
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of kernel_objects.py."""
+    folder = tmp_path_factory.mktemp("state")
+    around = Surroundings(env=harness.victim_environment(folder), cwd=folder)
+    python = next(one for one in harness.interpreters() if one.runs_pytest)
+    result = harness.record(folder / "trace", python.path, victim("kernel_objects"), around=around)
+    assert result.status == 0, str(result)
+    return folder / "trace"
+
+
+@pytest.fixture(scope="module")
+def state(recorded: Path) -> ProgramState:
+    """The state of kernel_objects.py when it has looked at itself."""
+    with TraceReader(recorded) as trace:
+        return state_at(trace, parse("output:/^looked/").resolve(trace))
+
+
+@pytest.fixture
+def process(state: ProgramState) -> Process:
+    """Its first process."""
+    return next(iter(state.processes.values()))
+
+
+def files(process: Process) -> Iterator[OpenFile]:
+    for slot in process.descriptors.values():
+        if isinstance(slot.description, OpenFile):
+            yield slot.description
+
+
+def sockets(process: Process) -> dict[int, Socket]:
+    found = (slot.description for slot in process.descriptors.values())
+    return {one.id: one for one in found if isinstance(one, Socket)}
+
+
+def test_every_effect_of_the_specification_is_followed() -> None:
+    with_effect = {row.name for row in TABLE.values() if row.effect is not Effect.NONE}
+    assert with_effect - set(HANDLERS) == LEFT_TO_EVENTS | NOT_FOLLOWED
+
+
+def test_every_handler_has_a_row() -> None:
+    assert set(HANDLERS) <= {row.name for one in TABLE.values() for row in (one, *one.commands)}
+
+
+def test_the_model_agrees_with_proc(recorded: Path) -> None:
+    compared, differences = proc_view.compare(recorded)
+    assert differences == []
+    assert compared == {"cwd", "fd", "fdinfo", "limits", "maps", "status"}
+
+
+def test_an_exec_finds_the_descriptors_of_the_model(
+    one_interpreter: Interpreter, trace: Path, around: Surroundings
+) -> None:
+    harness.record(trace, one_interpreter.path, victim("subprocess_output"), around=around)
+    assert proc_view.compare(trace)[1] == []
+
+
+def test_descriptors_share_what_dup_made(process: Process) -> None:
+    logs = [one for one in files(process) if one.file.path.endswith("/log")]
+    assert len(logs) == 3
+    assert len({one.id for one in logs}) == 1
+    assert len(logs[0].file.spans or []) == 2
+
+
+def test_deleted_files_have_their_content(process: Process) -> None:
+    deleted = {one.file.path.rpartition("/")[2]: one.file for one in files(process) if one.file.deleted}
+    assert set(deleted) == {"deleted", "#"}
+    assert deleted["deleted"].created and deleted["deleted"].size == 25
+    assert [(s.offset, s.length) for s in deleted["#"].spans or []] == [(5, 22)]
+
+
+def test_pipes_have_what_was_written_and_not_read(process: Process) -> None:
+    ends = [s.description for s in process.descriptors.values() if isinstance(s.description, PipeEnd)]
+    queues = {one.pipe.id: sum(span.length for span in one.pipe.queue) for one in ends if not one.pipe.foreign}
+    assert sorted(queues.values()) == [0, 8, 275]
+    assert len(next(one for one in ends if one.pipe.name).pipe.queue) == 1
+
+
+def test_sockets_know_each_other_and_what_is_under_way(state: ProgramState, process: Process) -> None:
+    own = sockets(process)
+    pairs = {(one.type, one.family) for one in own.values() if one.peer in own}
+    assert {(1, 2), (1, 1), (2, 1)} <= pairs
+    server = next(one for one in own.values() if one.accepted_from)
+    assert sum(span.length for message in server.queue for span in message.spans) == 13
+    assert own[server.peer or 0].local == server.remote
+    listening = [one for one in own.values() if one.state == "listening"]
+    assert sorted(one.backlog or 0 for one in listening) == [3, 17]
+    tcp = next(one for one in listening if one.family == 2)
+    assert [own[number].state for number in tcp.pending] == ["connected"]
+    assert tcp.options[1, 2] == struct.pack("i", 1)
+    passing = [message for one in own.values() for message in one.queue if message.passed]
+    assert [type(message.passed[0]) for message in passing] == [OpenFile]
+    datagrams = next(one for one in own.values() if one.type == 2 and one.family == 2 and one.queue)
+    assert [message.spans[0].length for message in datagrams.queue] == [3]
+    assert [one.peer for one in own.values() if one.peer == -1] == [-1]
+
+
+def test_epoll_keeps_what_is_in_it(process: Process) -> None:
+    poll = next(s.description for s in process.descriptors.values() if isinstance(s.description, Epoll))
+    assert [type(watch.description) for watch in poll.watches] == [PipeEnd, Socket]
+
+
+def test_terminals_have_their_settings(process: Process) -> None:
+    master = next(s.description for s in process.descriptors.values() if isinstance(s.description, PtyMaster))
+    slave = next(
+        s.description for s in process.descriptors.values() if isinstance(s.description, Terminal) and s.description.pty
+    )
+    assert slave.pty is master.pty
+    assert master.pty.settings.termios is not None
+    assert not struct.unpack_from("<I", master.pty.settings.termios, 12)[0] & ECHO
+
+
+def test_signals_timers_and_children(state: ProgramState, process: Process) -> None:
+    assert process.tasks[process.pid].mask == BLOCKED
+    assert process.pending == PENDING
+    assert list(process.zombies.values()) == [3 << 8]
+    (timer,) = process.timers
+    assert timer.which == "real" and timer.interval_ns == 3_000_000_000
+    assert 0 < 500_000_000_000 - timer.remaining_ns < 400_000_000_000
+    assert len(process.tasks) == 2
+    child = state.processes[next(pid for pid in state.processes if pid != process.pid)]
+    assert child.parent == process.pid
+    assert child.memory is not process.memory
+
+
+def test_what_was_inherited_is_known(state: ProgramState, process: Process) -> None:
+    assert state.gaps == []
+    assert process.descriptors[0].description.given_as == (0,)
+    assert process.group and process.session
+    assert abs((state.clocks.monotonic or 0) - state.time * 1000) > 0
+    assert os.path.isabs(process.directories.cwd)
+
+
+def test_an_old_trace_says_what_it_lacks() -> None:
+    golden = next((Path(__file__).parent.parent / "traces").iterdir(), None)
+    if golden is None:
+        pytest.skip("no golden traces")
+    with TraceReader(golden) as trace:
+        assert state_at(trace, trace.count // 2).gaps
