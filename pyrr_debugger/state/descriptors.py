@@ -7,6 +7,7 @@ import stat
 
 from .call import Call
 from .model import (
+    INHERITED,
     Description,
     Device,
     Epoll,
@@ -187,10 +188,12 @@ def _set_lease(world: World, call: Call) -> None:
 # ---- reading, writing and moving about ----
 
 
-def _moved(world: World, description: Description | None, length: int) -> None:
-    """Bytes were read from where a description stands."""
+def _moved(world: World, description: Description | None, length: int, event: int = INHERITED) -> None:
+    """Bytes were read from where a description stands; `event` is the call if its outputs are these bytes."""
     match description:
         case OpenFile() | MemFd():
+            if event != INHERITED:
+                world.was_read(description.file, description.offset, length, event)
             if description.offset is not None:
                 description.offset += length
         case Device() | ProcFile():
@@ -238,6 +241,7 @@ def _read(world: World, call: Call) -> None:
 
     description = call.description(0)
     if call.event.nr == 327 and call.args[3] != (1 << 64) - 1:
+        _read_at(world, call)
         return
     match description:
         case Socket():
@@ -255,7 +259,13 @@ def _read(world: World, call: Call) -> None:
                 call.process.pending &= bit
                 call.task.pending &= bit
         case _:
-            _moved(world, description, call.result)
+            _moved(world, description, call.result, call.number)
+
+
+@handles("pread64", "preadv")
+def _read_at(world: World, call: Call) -> None:
+    if isinstance(opened := call.description(0), (OpenFile, MemFd)):
+        world.was_read(opened.file, call.args[3], call.result, call.number)
 
 
 @handles("write", "writev")

@@ -61,6 +61,8 @@ class File:
     deleted: bool = False
     created: bool = False
     spans: list[Span] | None = field(default_factory=list)
+    reads: list[Span] = field(default_factory=list)
+    """What the program has read of it: the first ones, and none of files that it wrote itself."""
     stored: list[FilePiece] = field(default_factory=list)
     mapped: bool = False
     """A writable shared mapping of it was made: memory may hold what `spans` do not tell."""

@@ -15,6 +15,7 @@ from .model import (
     Device,
     Epoll,
     File,
+    MemFd,
     OpenDirectory,
     OpenFile,
     OpenPath,
@@ -173,6 +174,11 @@ class World:
                 if len(file.spans) > _MOST_SPANS:
                     file.spans = None
 
+    def was_read(self, file: File, offset: int | None, length: int, event: int) -> None:
+        """A call has read from a file."""
+        if offset is not None and length > 0 and not file.created and len(file.reads) < _MOST_SPANS:
+            file.reads.append(Span(offset, length, event))
+
     def truncated(self, file: File, length: int) -> None:
         """A file was cut or grew."""
         if length == 0:
@@ -214,6 +220,13 @@ class World:
             if isinstance(description, Socket):
                 waiting += [passed for message in description.queue for passed in message.passed]
                 waiting += [self.sockets[n] for n in description.pending if n in self.sockets]
+
+    def known_files(self) -> Iterator[File]:
+        """All files that have a name or that somebody has open."""
+        yield from self.files.values()
+        for description in self.descriptions():
+            if isinstance(description, (OpenFile, MemFd)) and description.file.deleted:
+                yield description.file
 
     def replace(self, old: Description, new: Description) -> None:
         """What was taken for one kind has turned out to be another."""
