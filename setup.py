@@ -1,4 +1,4 @@
-"""Builds the C parts: the engine (an extension), the stub (a static program), the agent (a flat image), and the table
+"""Builds the C parts: the engine (an extension), the stub and the seed (static programs), the agent (a flat image), and the table
 of system calls."""
 
 from __future__ import annotations
@@ -53,8 +53,9 @@ class Build(build_ext):
         package = Path("pyrr_debugger") if self.inplace else Path(self.build_lib) / "pyrr_debugger"
         compiler = shlex.split(os.environ.get("CC", "cc"))
         script = "-Wl,-T,native/stub/stub.ld"
-        output = ["native/stub/stub.c", "-o", str(package / "stub")]
-        subprocess.run([*compiler, *WARNINGS, *STUB_FLAGS, script, *output], check=True)
+        for source, name in (("native/stub/stub.c", "stub"), ("native/stub/seed.S", "seed")):
+            output = [source, "-o", str(package / name)]
+            subprocess.run([*compiler, *WARNINGS, *STUB_FLAGS, script, *output], check=True)
         output = [f"-I{table.parent}", *AGENT, "-o", str(package / "agent.bin")]
         subprocess.run([*compiler, *WARNINGS, *AGENT_FLAGS, *output], check=True)
 

@@ -9,11 +9,13 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "checkpoint.h"
 #include "checksum.h"
 #include "events.h"
+#include "live.h"
 #include "recorder.h"
 #include "offer.h"
 #include "replayer.h"
@@ -855,6 +857,81 @@ static PyObject *module_clone_end(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+/* --- going live --- */
+
+static PyObject *module_live_start(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *seed;
+    int wanted;
+    if (!PyArg_ParseTuple(args, "yi", &seed, &wanted)) return NULL;
+    pid_t pid = live_start(seed, wanted);
+    return pid < 0 ? os_error(-pid) : PyLong_FromLong(pid);
+}
+
+static PyObject *module_live_wait(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (!live_wait(tid)) return os_error(ESRCH);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_live_call(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid, here;
+    bool dead;
+    unsigned long long number, a[6] = {0};
+    if (!PyArg_ParseTuple(args, "ipK|KKKKKK", &tid, &here, &number, &a[0], &a[1], &a[2], &a[3], &a[4], &a[5])) return NULL;
+    uint64_t arguments[6] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+    int64_t result = live_call(tid, here, number, arguments, &dead);
+    if (dead) return os_error(ESRCH);
+    return PyLong_FromLongLong(result);
+}
+
+static PyObject *module_live_run(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid, signal;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    signal = live_run(tid);
+    Py_END_ALLOW_THREADS;
+    return PyLong_FromLong(signal);
+}
+
+static PyObject *module_live_copy(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int from, to;
+    unsigned long long start, end;
+    if (!PyArg_ParseTuple(args, "iiKK", &from, &to, &start, &end)) return NULL;
+    if (!live_copy(from, to, start, end)) return os_error(EFAULT);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_live_release(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (!live_release(tid)) return os_error(errno);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_set_mask(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    unsigned long long mask;
+    if (!PyArg_ParseTuple(args, "iK", &tid, &mask)) return NULL;
+    uint64_t set = mask;
+    if (ptrace(PTRACE_SETSIGMASK, tid, sizeof set, &set) == -1) return os_error(errno);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef module_methods[] = {
     {"read", module_read, METH_VARARGS, "read(pid, address, size) -> bytes, shorter where memory ends."},
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
@@ -865,6 +942,13 @@ static PyMethodDef module_methods[] = {
     {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},
     {"clone_inject", module_clone_inject, METH_VARARGS, "clone_inject(pid, number, *arguments) -> result."},
     {"clone_end", module_clone_end, METH_VARARGS, "clone_end(pid): throw a clone away."},
+    {"live_start", module_live_start, METH_VARARGS, "live_start(seed, wanted) -> pid: an empty process with our authority."},
+    {"live_wait", module_live_wait, METH_VARARGS, "live_wait(tid): until what a seed has cloned can be called."},
+    {"live_call", module_live_call, METH_VARARGS, "live_call(tid, here, number, *arguments) -> result."},
+    {"live_run", module_live_run, METH_VARARGS, "live_run(tid) -> signal: run freely until it traps; 0: it has ended."},
+    {"live_copy", module_live_copy, METH_VARARGS, "live_copy(from, to, start, end): memory of another process."},
+    {"live_release", module_live_release, METH_VARARGS, "live_release(tid): let it go on untraced."},
+    {"set_mask", module_set_mask, METH_VARARGS, "set_mask(tid, mask): the signals that a stopped task blocks."},
     {"cpuid", module_cpuid, METH_VARARGS, "cpuid(leaf, subleaf) -> (eax, ebx, ecx, edx)."},
     {"xgetbv", module_xgetbv, METH_NOARGS, "xgetbv() -> XCR0."},
     {NULL, NULL, 0, NULL},
@@ -892,6 +976,9 @@ static int module_execute(PyObject *module)
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);
     if (!gate || PyModule_AddObjectRef(module, "GATE_PAGE", gate)) return -1;
     Py_DECREF(gate);
+    PyObject *stub = Py_BuildValue("(iii)", STUB_BYTES, STUB_SITE, STUB_AFTER);
+    if (!stub || PyModule_AddObjectRef(module, "SITE_STUB", stub)) return -1;
+    Py_DECREF(stub);
     if (PyModule_AddIntConstant(module, "SHARED_DESCRIPTOR", SHARED_DESCRIPTOR)) return -1;
     return PyModule_AddIntConstant(module, "GATE_BYTES", GATE_BYTES);
 }

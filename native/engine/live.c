@@ -1,0 +1,118 @@
+#define _GNU_SOURCE
+#include "live.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../stub/gate.h"
+#include "tracee.h"
+
+#define PTRACE_OPTIONS \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_EXITKILL)
+
+enum { COPIED_AT_ONCE = 1 << 20 };
+
+static void seed_main(const char *seed, int gate)
+{
+    char go;
+    sigset_t none;
+    sigemptyset(&none);
+    char *const empty[] = {NULL};
+    char *const arguments[] = {(char *)"pyrr-seed", NULL};
+    if (read(gate, &go, 1) != 1 || sigprocmask(SIG_SETMASK, &none, NULL)) _exit(127);
+    execve(seed, arguments, empty);
+    _exit(127);
+}
+
+static void end(pid_t pid)
+{
+    int status;
+    kill(pid, SIGKILL);
+    while (tracee_wait(pid, &status) && WIFSTOPPED(status)) {}
+}
+
+/* Not through libc, which has no name for it: the child calls nothing that would know of its fork. */
+static pid_t clone_with_id(pid_t wanted)
+{
+    struct clone_args arguments = {.exit_signal = SIGCHLD, .set_tid = wanted ? (uintptr_t)&wanted : 0, .set_tid_size = wanted ? 1 : 0};
+    return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
+}
+
+pid_t live_start(const char *seed, pid_t wanted)
+{
+    int gate[2], status = 0;
+    if (pipe2(gate, O_CLOEXEC)) return -errno;
+    pid_t pid = clone_with_id(wanted);
+    if (pid == 0) seed_main(seed, gate[0]);
+    int error = pid < 0 ? errno : 0;
+    close(gate[0]);
+    if (!error && ptrace(PTRACE_SEIZE, pid, 0, PTRACE_OPTIONS) == -1) error = errno;
+    if (!error && write(gate[1], "", 1) != 1) error = errno;
+    close(gate[1]);
+    /* Two stops: the new image, and its trap. */
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
+    if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
+    if (!error && (!tracee_wait(pid, &status) || status >> 8 != SIGTRAP)) error = ENOEXEC;
+    if (!error) return pid;
+    if (pid > 0) end(pid);
+    return -error;
+}
+
+bool live_wait(pid_t tid)
+{
+    int status;
+    return tracee_wait(tid, &status) && WIFSTOPPED(status);
+}
+
+int64_t live_call(pid_t tid, bool here, uint64_t number, const uint64_t arguments[6], bool *dead)
+{
+    return tracee_inject_at(tid, here ? 0 : GATE_PAGE, number, arguments, dead);
+}
+
+int live_run(pid_t tid)
+{
+    int status;
+    do {
+        if (ptrace(PTRACE_CONT, tid, 0, 0) == -1 || !tracee_wait(tid, &status)) return 0;
+    } while (WIFSTOPPED(status) && status >> 16);
+    return WIFSTOPPED(status) ? WSTOPSIG(status) : 0;
+}
+
+static bool is_zero(const uint8_t *page) { return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0; }
+
+/* Runs of pages that are not zero. */
+static bool write_runs(pid_t to, uint64_t address, const uint8_t *data, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        size_t run = 0;
+        while (at + run < size && !is_zero(data + at + run)) run += PAGE_BYTES;
+        if (run && !tracee_write(to, address + at, data + at, run)) return false;
+        at += run ? run : PAGE_BYTES;
+    }
+    return true;
+}
+
+bool live_copy(pid_t from, pid_t to, uint64_t start, uint64_t end)
+{
+    uint8_t *data = malloc(COPIED_AT_ONCE);
+    bool copied = data && (start | end) % PAGE_BYTES == 0;
+    while (copied && start < end) {
+        size_t size = end - start < COPIED_AT_ONCE ? end - start : COPIED_AT_ONCE;
+        /* Behind the end of a mapped file there is nothing to be read. */
+        size_t got = tracee_read(from, start, data, size) / PAGE_BYTES * PAGE_BYTES;
+        copied = write_runs(to, start, data, got);
+        start += size;
+    }
+    free(data);
+    return copied;
+}
+
+bool live_release(pid_t tid) { return ptrace(PTRACE_DETACH, tid, 0, 0) == 0; }

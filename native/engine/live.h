@@ -1,0 +1,28 @@
+/* Going live: processes without a filter, in which Python rebuilds a replayed program, and which then run on their own.
+
+   Each begins as a *seed* (native/stub/seed.S), or as a clone of one. All of its calls are made in it, by injection at the
+   seed's own syscall instruction, so that every kernel object is its own. It holds authority from its first instruction: it has
+   that of whoever starts it. */
+#ifndef PYRR_LIVE_H
+#define PYRR_LIVE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* A stopped seed, child of this process, with the id `wanted` unless that is 0. It inherits all descriptors that are not closed
+   on exec. Its id, or -errno: EEXIST and EPERM if it cannot have that id. */
+pid_t live_start(const char *seed, pid_t wanted);
+/* Waits until a task that a seed has cloned can be called. False: it is gone. */
+bool live_wait(pid_t tid);
+/* A system call of a stopped task: at the seed's instruction, or, with `here`, where the task stands. Its result; *dead as in
+   tracee_inject. */
+int64_t live_call(pid_t tid, bool here, uint64_t number, const uint64_t arguments[6], bool *dead);
+/* Lets a task run freely until it traps or gets a signal: the signal, 0 if it has ended. */
+int live_run(pid_t tid);
+/* Copies memory of one stopped process into another one, but for pages that are zero. False: not all of it could be. */
+bool live_copy(pid_t from, pid_t to, uint64_t start, uint64_t end);
+/* Lets a task go on untraced. */
+bool live_release(pid_t tid);
+
+#endif
