@@ -1,5 +1,5 @@
-"""Builds the C parts: the engine (an extension), the stub and the seed (static programs), the agent (a flat image), and the table
-of system calls."""
+"""Builds the C parts: the engine (an extension), the stub and the seed (static programs), the agent (a flat image),
+and the table of system calls."""
 
 from __future__ import annotations
 

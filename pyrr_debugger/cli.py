@@ -16,6 +16,7 @@ _COMMANDS = {
     "verify": "Replay a trace and compare all of its memory.",
     "ps": "Show the processes of a trace.",
     "ls": "List the traces.",
+    "resume": "Let a program live on from any position.",
     "rm": "Remove traces.",
 }
 

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,6 +47,30 @@ static pid_t clone_with_id(pid_t wanted)
     return (pid_t)syscall(SYS_clone3, &arguments, sizeof arguments);
 }
 
+static bool unmap(pid_t pid, uint64_t start, uint64_t end)
+{
+    bool dead;
+    const uint64_t arguments[6] = {start, end - start};
+    return tracee_inject_at(pid, GATE_PAGE, SYS_munmap, arguments, &dead) == 0;
+}
+
+static bool map(pid_t pid, uint64_t start, uint64_t size, uint64_t protection)
+{
+    bool dead;
+    const uint64_t arguments[6] = {start, size, protection, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, (uint64_t)-1, 0};
+    return tracee_inject_at(pid, GATE_PAGE, SYS_mmap, arguments, &dead) == (int64_t)start;
+}
+
+/* Leaves nothing but the page, made anonymous so that the process has no file mapped (prctl_set_mm_exe_file wants that), and
+   memory for arguments behind it. */
+static bool empty(pid_t pid)
+{
+    static const uint8_t gate[] = {0x0f, 0x05, 0xcc}; /* syscall; int3 */
+    if (!unmap(pid, PAGE_BYTES, GATE_PAGE) || !unmap(pid, LIVE_ARGUMENTS, ADDRESS_LIMIT)) return false;
+    if (!map(pid, GATE_PAGE, GATE_BYTES, PROT_READ | PROT_EXEC) || !tracee_write(pid, GATE_PAGE, gate, sizeof gate)) return false;
+    return map(pid, LIVE_ARGUMENTS, LIVE_ARGUMENTS_BYTES, PROT_READ | PROT_WRITE);
+}
+
 pid_t live_start(const char *seed, pid_t wanted)
 {
     int gate[2], status = 0;
@@ -61,6 +86,7 @@ pid_t live_start(const char *seed, pid_t wanted)
     if (!error && (!tracee_wait(pid, &status) || status >> 8 != (SIGTRAP | PTRACE_EVENT_EXEC << 8))) error = ENOEXEC;
     if (!error && ptrace(PTRACE_CONT, pid, 0, 0) == -1) error = errno;
     if (!error && (!tracee_wait(pid, &status) || status >> 8 != SIGTRAP)) error = ENOEXEC;
+    if (!error && !empty(pid)) error = ENOMEM;
     if (!error) return pid;
     if (pid > 0) end(pid);
     return -error;

@@ -10,7 +10,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* A stopped seed, child of this process, with the id `wanted` unless that is 0. It inherits all descriptors that are not closed
+#include "../stub/gate.h"
+
+/* Memory in a seed for what its calls are given. */
+#define LIVE_ARGUMENTS (GATE_PAGE + GATE_BYTES)
+#define LIVE_ARGUMENTS_BYTES UINT64_C(0xf000)
+
+/* A stopped seed with nothing mapped but its page and that memory, child of this process, with the id `wanted` unless that is 0. It inherits all descriptors that are not closed
    on exec. Its id, or -errno: EEXIST and EPERM if it cannot have that id. */
 pid_t live_start(const char *seed, pid_t wanted);
 /* Waits until a task that a seed has cloned can be called. False: it is gone. */

@@ -976,6 +976,9 @@ static int module_execute(PyObject *module)
     PyObject *gate = PyLong_FromUnsignedLongLong(GATE_PAGE);
     if (!gate || PyModule_AddObjectRef(module, "GATE_PAGE", gate)) return -1;
     Py_DECREF(gate);
+    PyObject *arguments = Py_BuildValue("(KK)", (unsigned long long)LIVE_ARGUMENTS, (unsigned long long)LIVE_ARGUMENTS_BYTES);
+    if (!arguments || PyModule_AddObjectRef(module, "LIVE_ARGUMENTS", arguments)) return -1;
+    Py_DECREF(arguments);
     PyObject *stub = Py_BuildValue("(iii)", STUB_BYTES, STUB_SITE, STUB_AFTER);
     if (!stub || PyModule_AddObjectRef(module, "SITE_STUB", stub)) return -1;
     Py_DECREF(stub);

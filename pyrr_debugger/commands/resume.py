@@ -1,0 +1,60 @@
+"""`pyrr resume`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from .. import home
+from ..errors import PyrrError
+from ..trace_reader import TraceReader
+
+
+@click.command()
+@click.argument("trace", required=False)
+@click.option("--to", "to", metavar="POSITION", help="Go live there; as in 'pyrr replay --help'.")
+@click.option(
+    "--policy",
+    "policy_name",
+    metavar="FILE",
+    help="What becomes of files, sockets, ...: a TOML file, or strict, reopen or sandbox.",
+)
+@click.option("--set", "statement", metavar="STATEMENT", help="Run this Python statement first.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def command(trace: str | None, to: str | None, policy_name: str | None, statement: str | None, yes: bool) -> None:
+    """Let the program of TRACE live on from a position, on its own, on this terminal.
+
+    Without --to, where its first process last waited for input. What will not be as it was is shown before anything
+    runs. The program has your authority from then on: resume only traces that you trust.
+
+    \b
+    pyrr record python3           work, then leave it, or reboot
+    pyrr resume                   the prompt, and everything is there
+    pyrr resume --to 1200 --set 'limit = 10'
+    """
+    from ..live import going, policy, waiting
+
+    with TraceReader(home.find(trace)) as reader, waiting.TerminalKept() as terminal:
+        chosen = policy.load(policy_name)
+        pid = going.go_live(reader, to, chosen, statement, lambda lines: _agree(lines, yes), _tell, terminal.descriptor)
+        status = waiting.wait_for(pid)
+    waiting.end_like(status)
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        print(f"pyrr: {line}", file=sys.stderr)
+
+
+def _agree(lines: list[str], yes: bool) -> None:
+    """Shows what will differ. Raises PyrrError where that is not agreed to."""
+    _tell(lines)
+    if yes or not lines:
+        return
+    if not (os.isatty(0) and os.isatty(2)):
+        raise PyrrError("not all will be as it was: --yes goes on all the same, and --policy says what to do")
+    print("pyrr: go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise PyrrError("nothing has been run")

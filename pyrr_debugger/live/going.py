@@ -1,0 +1,111 @@
+"""The way of `pyrr resume`: from a trace to processes that run on their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from .. import _engine
+from ..errors import PyrrError
+from ..replayer.position import parse
+from ..replayer.session import ReplaySession
+from ..state import model
+from ..state.contents import Contents
+from ..state.history import state_at
+from . import statement as statements
+from . import waiting
+from .descriptors import Descriptors, set_terminal
+from .opening import last_wait
+from .policy import Policy
+from .restore import Restoration
+
+if TYPE_CHECKING:
+    from ..trace_reader import TraceReader
+
+
+def go_live(
+    trace: TraceReader,
+    to: str | None,
+    policy: Policy,
+    statement: str | None,
+    agree: Callable[[list[str]], None],
+    tell: Callable[[list[str]], None],
+    terminal: int | None,
+) -> int:
+    """Lets a program live on from a position: the id of its first process, a child of ours. `agree` is shown what will
+    differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
+    Raises PyrrError."""
+    position = last_wait(trace) if to is None else parse(to).resolve(trace)
+    state = state_at(trace, position)
+    if not state.processes:
+        raise PyrrError(
+            f"no process of the program lives at event {position}: 'pyrr resume' without --to finds one that does"
+        )
+    with ReplaySession(trace) as session:
+        contents = Contents(trace, state)
+        contents.fill(session)
+        session.seek(position)
+        descriptors = Descriptors(state, contents, policy)
+        _show(descriptors, state, agree)
+        with Restoration(session, state, descriptors, policy) as restoration:
+            descriptors.make()
+            restoration.build()
+            tell(restoration.notes)
+            if statement is not None:
+                _run_statement(session, restoration, state, statement)
+            waiting.prepare()
+            _set_terminal(state, terminal)
+            restoration.release()
+            root = restoration.root.tid
+    _announce_size(state, terminal, root)
+    return root
+
+
+def _show(descriptors: Descriptors, state: model.ProgramState, agree: Callable[[list[str]], None]) -> None:
+    refused: list[str] = []
+    lines: list[str] = []
+    for numbers, decision in descriptors.differing:
+        line = f"descriptor {', '.join(map(str, numbers))}: {decision.what}"
+        line += f": {decision.text}" if decision.text else ""
+        (refused if decision.refused else lines).append(line)
+    if refused:
+        raise PyrrError("the policy refuses:\n  " + "\n  ".join(refused))
+    agree(lines)
+
+
+def _run_statement(session: ReplaySession, restoration: Restoration, state: model.ProgramState, statement: str) -> None:
+    event = session.next_event()
+    root = next(iter(state.processes))
+    task = event.task if event is not None and event.task in session.tasks else root
+    process = restoration.processes[session.process_of(task)]
+    before = {tid: _engine.registers(one.tid) for tid, one in process.threads.items()}
+    statements.run(session, task, process, statement)
+    recorded = state.processes[process.recorded]
+    for tid, one in process.threads.items():
+        _engine.set_registers(one.tid, before[tid], session.xstate(tid))
+        _engine.set_mask(one.tid, recorded.tasks[tid].mask or 0)
+
+
+def _own_terminal(state: model.ProgramState) -> model.TerminalSettings | None:
+    for process in state.processes.values():
+        for slot in process.descriptors.values():
+            if isinstance(slot.description, model.Terminal) and slot.description.pty is None:
+                return slot.description.settings
+    return None
+
+
+def _set_terminal(state: model.ProgramState, terminal: int | None) -> None:
+    settings = _own_terminal(state)
+    if settings is not None and terminal is not None:
+        with suppress(OSError):
+            set_terminal(terminal, settings, with_size=False)
+
+
+def _announce_size(state: model.ProgramState, terminal: int | None, root: int) -> None:
+    """Full-screen programs draw again when the size of their terminal may have changed."""
+    if _own_terminal(state) is not None and terminal is not None:
+        with suppress(ProcessLookupError):
+            os.kill(root, signal.SIGWINCH)

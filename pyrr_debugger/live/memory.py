@@ -1,0 +1,114 @@
+"""The memory of a replayed process, copied into the one that goes live."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from .. import _engine, procfs, snapshot
+from . import code
+from .process import LiveProcess
+
+if TYPE_CHECKING:
+    from ..replayer.session import ReplaySession
+
+_MMAP = 9
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
+_PROT_EXEC = 4
+_MINUS_ONE = (1 << 64) - 1
+_PAGE = 4096
+_LARGEST_STUBS = 1 << 20
+
+
+class SharedObject(NamedTuple):
+    """Memory that processes share, as a descriptor that all of them have inherited."""
+
+    descriptor: int
+    filled: set[tuple[int, int]]
+    """Parts that hold what they should, by offset."""
+
+
+class SharedObjects:
+    """All of the memory that processes of a program share by mapping."""
+
+    def __init__(self) -> None:
+        self._objects: dict[tuple[str, int], SharedObject] = {}
+
+    def prepare(self, session: ReplaySession) -> None:
+        """Makes a memory file for each, before the processes that inherit it begin."""
+        for pid in {session.real(task) for task in session.tasks}:
+            for mapping in own_mappings(pid):
+                key = mapping.device, mapping.inode
+                if not mapping.shared or key in self._objects:
+                    continue
+                descriptor = os.memfd_create("pyrr", os.MFD_CLOEXEC)
+                os.truncate(descriptor, 1 << 62)
+                self._objects[key] = SharedObject(descriptor, set())
+
+    @property
+    def descriptors(self) -> list[int]:
+        return [one.descriptor for one in self._objects.values()]
+
+    def of(self, mapping: procfs.Mapping) -> SharedObject:
+        return self._objects[mapping.device, mapping.inode]
+
+    def close(self) -> None:
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        self._objects.clear()
+
+
+def own_mappings(pid: int) -> list[procfs.Mapping]:
+    """The mappings of a replayed process that belong to its program."""
+    return [
+        m
+        for m in procfs.read_maps(pid)
+        if m.start != _engine.GATE_PAGE and not snapshot.is_agent(m) and not m.name.startswith("[vsyscall")
+    ]
+
+
+def copy(real: int, process: LiveProcess, shared: SharedObjects) -> None:
+    """Gives a process the memory of the replayed process `real`. Raises OSError."""
+    for mapping in own_mappings(real):
+        length = mapping.end - mapping.start
+        if mapping.shared:
+            part = shared.of(mapping)
+            flags = _SHARED | _FIXED | _NORESERVE
+            process.call(_MMAP, mapping.start, length, mapping.prot, flags, part.descriptor, mapping.offset)
+            if (mapping.offset, length) not in part.filled:
+                part.filled.add((mapping.offset, length))
+                _fill_shared(real, mapping, part.descriptor)
+            continue
+        flags = _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE
+        process.call(_MMAP, mapping.start, length, mapping.prot, flags, _MINUS_ONE, 0)
+        # What is mapped from replay's file of stored files is all of it content; else only pages that are there.
+        known = [(mapping.start, mapping.end)]
+        for start, end in known if mapping.inode else procfs.private_pages(real, mapping.start, mapping.end):
+            _engine.live_copy(real, process.tid, start, end)
+
+
+def _fill_shared(real: int, mapping: procfs.Mapping, descriptor: int) -> None:
+    for start in range(mapping.start, mapping.end, 1 << 20):
+        data = _engine.read(real, start, min(1 << 20, mapping.end - start))
+        if data.strip(b"\0"):
+            os.pwrite(descriptor, data, mapping.offset + start - mapping.start)
+
+
+def clean_code(session: ReplaySession, task: int, process: LiveProcess) -> list[code.Patch]:
+    """Takes out what recording has put into the code of a process: the patches that it had."""
+    found: list[code.Patch] = []
+    for mapping in own_mappings(session.real(task)):
+        size = mapping.end - mapping.start
+        if mapping.prot & _PROT_EXEC and not mapping.inode and not mapping.shared and size <= _LARGEST_STUBS:
+            found += code.patches(process.read, mapping.start, mapping.end)
+    for patch in found:
+        process.write(patch.start, patch.original)
+    executable = [m for m in own_mappings(session.real(task)) if m.prot & _PROT_EXEC and not m.shared]
+    for part in session.mapped.get(session.process_of(task), []):
+        piece = part.piece
+        if piece.shared or not any(m.start <= part.start < m.end for m in executable):
+            continue
+        content = session.file(piece.hash)[piece.offset : piece.offset + piece.length]
+        for address, original in code.traps(process.read, content, part.start):
+            process.write(address, original)
+    return found

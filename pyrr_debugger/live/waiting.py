@@ -1,0 +1,74 @@
+"""Standing by for the shell while a program that has gone live runs: it has our process group and our terminal.
+
+The program does not need us: when we are killed it goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import termios
+from contextlib import suppress
+from typing import Any
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class TerminalKept:
+    """Puts the settings of our terminal back at its end. A context manager."""
+
+    def __init__(self) -> None:
+        self._descriptor = next((number for number in range(3) if os.isatty(number)), None)
+        self._settings: list[Any] | None = None
+        if self._descriptor is not None:
+            self._settings = termios.tcgetattr(self._descriptor)
+
+    @property
+    def descriptor(self) -> int | None:
+        return self._descriptor
+
+    def __enter__(self) -> TerminalKept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._descriptor is not None and self._settings is not None:
+            previous = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with suppress(termios.error):
+                termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._settings)
+            signal.signal(signal.SIGTTOU, previous)
+
+
+def prepare() -> None:
+    """The terminal's signals are the program's from now on; others that mean it are passed on by `wait_for`."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def wait_for(pid: int) -> int:
+    """Waits for a child: its wait status. When it is stopped from the terminal, so are we."""
+    for number in _PASSED_ON:
+        signal.signal(number, lambda received, _: _send(pid, received))
+    while True:
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            return status
+        os.kill(os.getpid(), signal.SIGSTOP)
+        _send(pid, signal.SIGCONT)
+
+
+def _send(pid: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def end_like(status: int) -> None:
+    """Ends this process as another one has ended."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        with suppress(OSError, ValueError):
+            signal.signal(number, signal.SIG_DFL)
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), number)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
