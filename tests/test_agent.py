@@ -11,7 +11,7 @@ import re
 import shutil
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,8 @@ UNLIKE_OUTPUTS = {
 """Calls whose outputs hold times, inodes, random bytes or process ids: only their places and sizes are compared, as of
 calls without a row, for which whole pages are taken."""
 
+STUB_BYTES = 64
+
 MAPPING = {BY_NAME[name].number for name in ("mmap", "mprotect", "mremap")}
 
 UNLIKE_TEXT = (
@@ -112,6 +114,8 @@ class Recording:
     """The events of each task, by the order in which tasks came to be."""
     mappings: list[tuple[int, int]] = field(default_factory=list)
     code: list[tuple[int, int]] = field(default_factory=list)
+    stubs: list[tuple[int, int, int]] = field(default_factory=list)
+    """Of patched sites: the address behind the call in the stub, the stub's end, and the address behind the site."""
     calls: int = 0
     lowest: int = 1 << 64
 
@@ -127,11 +131,18 @@ class Recording:
                 self.lowest = min(self.lowest, start)
             if event.nr != BY_NAME["mremap"].number and event.args[2] & 4:
                 self.code.append((start, end))
+        if isinstance(event, SyscallEvent):
+            self.stubs.extend(stubs_among(event))
 
     def is_code(self, address: int) -> bool:
         return any(start <= address < end for start, end in self.code)
 
+    def unmoved(self, address: int) -> int:
+        """A task behind a patched call is in its stub: what a handler returns to is stored as that."""
+        return next((site + address - after for after, end, site in self.stubs if after <= address < end), address)
+
     def place(self, address: int) -> int | str:
+        address = self.unmoved(address)
         if address >= self.lowest:
             for behind in (0, 1):  # else the end of one
                 for number in range(len(self.mappings) - 1, -1, -1):
@@ -147,6 +158,14 @@ class Recording:
         if any(self.lowest <= word < 1 << 47 for word in words):
             return [*(self.place(word) for word in words), data[len(words) * 8 :]]
         return data
+
+
+def stubs_among(event: SyscallEvent) -> Iterator[tuple[int, int, int]]:
+    """A stub holds the address behind its site, and a `syscall` (native/agent/agent.h)."""
+    for address, data in event.outputs:
+        _, found, rest = data.partition(struct.pack("<Q", event.site) + b"\x0f\x05")
+        if found and len(data) <= STUB_BYTES:
+            yield address + len(data) - len(rest), address + len(data), event.site
 
 
 def varies(data: bytes) -> bool:
