@@ -285,6 +285,17 @@ def test_32_bit_call(one_interpreter: Interpreter, around: Surroundings, tmp_pat
     assert b" cut" in replayed.stderr
 
 
+@pytest.mark.parametrize(("way", "options"), [("call", ()), ("fork", ("--follow", "none"))])
+def test_calls_after_leaving(
+    way: str, options: tuple[str, ...], compiled: Callable[..., Path], around: Surroundings, tmp_path: Path
+) -> None:
+    """What is let go runs on as if nobody had ever touched its code."""
+    program = compiled("calls_after_leaving", "-pthread")
+    recorded = harness.record(tmp_path / "trace", program, way, around=around, options=options)
+    lines = {"call": b"wrong 0 0 0 0 0\n", "fork": b"wrong 0 0 0 0 0\nstatus 0\n"}
+    assert (recorded.status, recorded.stdout) == (0, lines[way]), str(recorded)
+
+
 def test_signal_in_computation(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
     """A handler that a computation waits for is run, at the price of the rest of the recording."""
     recorded = harness.record(tmp_path / "trace", one_interpreter.path, victim("signal_in_computation"), around=around)

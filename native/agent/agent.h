@@ -43,6 +43,8 @@ struct agent_places {
     uint32_t report;      /* asks it to record the call whose result is in the state */
     uint32_t copy;        /* may fault on the program's pointers; then goes on at `copied` */
     uint32_t copied;
+    uint32_t ends;        /* from here up to `ended` the call has been dealt with: all that the program goes on with is in the frame */
+    uint32_t ended;
     uint32_t size;        /* of the whole image */
 };
 
@@ -56,7 +58,7 @@ struct agent_file {
 struct agent_terms {
     uint32_t mode;
     pid_t task;
-    uint32_t attention;  /* the next call is to stop */
+    uint32_t attention;  /* the next call is to stop (layout.h) */
     uint32_t alone;      /* no other task lives: calls may sleep */
     uint32_t ring_bytes;
     uint32_t watched_count; /* over AGENT_WATCHED: every write stops */

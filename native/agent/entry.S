@@ -11,7 +11,8 @@ agent_entry:
 places:
     .quad 0x31746e6567617279
     .long checks - agent_entry, calls - agent_entry, traced - agent_entry, flush - agent_entry
-    .long report - agent_entry, copy - agent_entry, copied - agent_entry, agent_image_end - agent_entry
+    .long report - agent_entry, copy - agent_entry, copied - agent_entry
+    .long ends - agent_entry, ended - agent_entry, agent_image_end - agent_entry
 
 /* rcx: the stub's `after`; r11 is free. */
 hook:
@@ -37,6 +38,9 @@ hook:
     mov agent_state + STATE_RSP(%rip), %rax
     mov %rax, 120(%rsp)
     call agent_hook
+    cmpl $ATTENTION_LEAVE, agent_state + STATE_ATTENTION(%rip)
+ends:
+    je 2f
     pop %r15
     pop %r14
     pop %r13
@@ -55,6 +59,11 @@ hook:
     popf
     mov agent_state + STATE_RSP(%rip), %rsp
     jmp *agent_state + STATE_TARGET(%rip)
+/* The tracer sets the task onto its way from here. */
+2:  mov $39, %eax
+    syscall
+    ud2
+ended:
 
 /* int64_t agent_call(number, a, b, c, d, e, f): CALLED_OFF where the tracer wants the task to stop instead. */
     .globl agent_call

@@ -8,4 +8,8 @@
 #define STATE_STACK_TOP 0x11000
 #define CALLED_OFF -0x10000
 
+/* Values of `attention`: the next call is to stop; the hook's end is, too. */
+#define ATTENTION 1
+#define ATTENTION_LEAVE 2
+
 #endif

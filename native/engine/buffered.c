@@ -6,8 +6,10 @@
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "../agent/layout.h"
 #include "event.h"
 
 static uint64_t behind(uint32_t offset) { return AGENT_TEXT + offset + SYSCALL_INSTRUCTION_BYTES; }
@@ -55,7 +57,8 @@ void drain(struct recorder *recorder, struct task *task)
 {
     struct space *space = task->group ? task->group->space : NULL;
     struct agent_account account;
-    if (!space || !space->agent || tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account) != sizeof account) return;
+    if (!space || !space->agent || space->told != task->turn.tid) return;
+    if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account) != sizeof account) return;
     uint64_t drained = space->account.size;
     if (account.size > AGENT_RING_LIMIT || account.size < drained) return;
     if (account.streams_changed)
@@ -97,30 +100,39 @@ bool tell(struct recorder *recorder, struct task *task)
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
     terms->own_budget = terms->alone ? UINT64_MAX : scheduler_allowance(&recorder->scheduler);
     terms->attention = task->held_count || !space->dispatch || task->group->filtered;
+    space->told = task->turn.tid;
     if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);
     space->account = told.account;
     return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &told, sizeof told);
+}
+
+static void set_attention(const struct task *task, uint32_t attention)
+{
+    tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.attention), &attention, sizeof attention);
 }
 
 /* Before tasks go on without us: what they call then stops nowhere. */
 void silence(struct task *task)
 {
     struct space *space = task->group ? task->group->space : NULL;
-    uint32_t attention = 1;
-    if (!space || !space->agent) return;
-    tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.attention), &attention, sizeof attention);
+    if (space && space->agent) set_attention(task, ATTENTION);
+}
+
+/* Where the agent is about to begin a call, it looks for attention again. */
+static void begin_anew(const struct recorder *recorder, const struct task *task, struct user_regs_struct *registers)
+{
+    const struct agent_places *places = &recorder->agent.places;
+    if (registers->rip < AGENT_TEXT + places->checks || registers->rip > AGENT_TEXT + places->calls) return;
+    registers->rip = AGENT_TEXT + places->checks;
+    tracee_set_registers(task->turn.tid, registers);
 }
 
 /* A signal is held: the agent must not go to sleep now, nor buffer on. */
 void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers)
 {
-    const struct agent_places *places = &recorder->agent.places;
-    uint32_t attention = 1;
     if (!runs_free(task)) return;
-    tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.attention), &attention, sizeof attention);
-    if (registers->rip < AGENT_TEXT + places->checks || registers->rip > AGENT_TEXT + places->calls) return;
-    registers->rip = AGENT_TEXT + places->checks;
-    tracee_set_registers(task->turn.tid, registers);
+    set_attention(task, ATTENTION);
+    begin_anew(recorder, task, registers);
 }
 
 /* What the call had read before it was made. */
@@ -138,18 +150,28 @@ static bool read_inputs(struct task *task)
     return !inputs.size || (to && tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, scratch), to, inputs.size) == inputs.size);
 }
 
+/* The program's registers, while the agent has them. */
+static bool own_registers(const struct task *task, const struct user_regs_struct *present, struct user_regs_struct *own)
+{
+    struct agent_frame frame;
+    if (tracee_read(task->turn.tid, AGENT_STATE + AGENT_FRAME_OFFSET, &frame, sizeof frame) != sizeof frame) return false;
+    *own = *present;
+    own->r15 = frame.r15, own->r14 = frame.r14, own->r13 = frame.r13, own->r12 = frame.r12, own->rbp = frame.rbp, own->rbx = frame.rbx;
+    own->r9 = frame.r9, own->r8 = frame.r8, own->r10 = frame.r10, own->rdx = frame.rdx, own->rsi = frame.rsi, own->rdi = frame.rdi;
+    own->rax = frame.rax, own->rip = own->rcx = frame.after, own->rsp = frame.rsp, own->r11 = own->eflags = frame.flags;
+    own->orig_rax = (uint64_t)-1;
+    return true;
+}
+
 /* Makes a call of the agent's one that was traced: it was interrupted, or its event is too large for the ring. The task then
    stands behind it in its own code. */
 static enum request adopt(struct recorder *recorder, struct task *task, const struct user_regs_struct *registers, int64_t result)
 {
-    struct agent_frame frame;
-    if (tracee_read(task->turn.tid, AGENT_STATE + AGENT_FRAME_OFFSET, &frame, sizeof frame) != sizeof frame) return REQUEST_FAILED;
-    task->site = space_site(task->group->space, frame.after);
-    struct user_regs_struct own = *registers;
-    own.r15 = frame.r15, own.r14 = frame.r14, own.r13 = frame.r13, own.r12 = frame.r12, own.rbp = frame.rbp, own.rbx = frame.rbx;
-    own.r9 = frame.r9, own.r8 = frame.r8, own.r10 = frame.r10, own.rdx = frame.rdx, own.rsi = frame.rsi, own.rdi = frame.rdi;
-    own.rip = frame.after, own.rcx = task->site, own.rsp = frame.rsp, own.r11 = own.eflags = frame.flags;
-    own.orig_rax = frame.rax;
+    struct user_regs_struct own;
+    if (!own_registers(task, registers, &own)) return REQUEST_FAILED;
+    task->site = space_site(task->group->space, own.rip);
+    own.rcx = task->site;
+    own.orig_rax = own.rax;
     own.rax = (uint64_t)-ENOSYS;
     task->entry = own;
     task->in_agent = false;
@@ -160,13 +182,87 @@ static enum request adopt(struct recorder *recorder, struct task *task, const st
     return leave_call(recorder, task);
 }
 
+/* An epoll_wait that the agent has made only to see whether there is something: it has not come to its own yet. */
+static bool is_probe(const struct task *task, const struct user_regs_struct *registers)
+{
+    struct user_regs_struct own;
+    if (registers->orig_rax != SYS_epoll_wait || registers->rax != 0 || (int)registers->r10 != 0) return false;
+    return own_registers(task, registers, &own) && (int)own.r10 != 0;
+}
+
 /* A task that a signal or we have found in the kernel, in a call of the agent's. */
 enum request adopt_interrupted(struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct registers;
     if (!note_place(task) || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
     if (registers.rip != behind(recorder->agent.places.calls) || (int64_t)registers.orig_rax < 0) return REQUEST_NONE;
+    if (is_probe(task, &registers)) {
+        registers.rip = AGENT_TEXT + recorder->agent.places.checks;
+        registers.rax = registers.orig_rax;
+        registers.orig_rax = (uint64_t)-1;
+        return tracee_set_registers(task->turn.tid, &registers) ? REQUEST_FAILED : REQUEST_NONE;
+    }
     return adopt(recorder, task, &registers, (int64_t)registers.rax);
+}
+
+static bool has_ended(const struct recorder *recorder, uint64_t rip)
+{
+    return rip >= AGENT_TEXT + recorder->agent.places.ends && rip < AGENT_TEXT + recorder->agent.places.ended;
+}
+
+/* The task runs to its next stop, which is looked after. False: it is to be handled as any other. */
+static bool run_hook(struct recorder *recorder, struct task *task, struct user_regs_struct *registers)
+{
+    int status;
+    set_attention(task, ATTENTION_LEAVE);
+    if (ptrace(PTRACE_CONT, task->turn.tid, 0, 0) == -1 || !tracee_wait(task->turn.tid, &status)) return false;
+    task->status = status;
+    if (!WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, registers)) return false;
+    int signal = status >> 16 ? 0 : WSTOPSIG(status);
+    if (signal == SIGSYS && registers->rip == behind(recorder->agent.places.flush)) {
+        drain(recorder, task);
+        task->in_agent = false;
+        return tell(recorder, task);
+    }
+    if (signal == SIGSEGV || signal == SIGBUS) return recover_copy(recorder, task, signal);
+    return signal == 0 || has_ended(recorder, registers->rip);
+}
+
+/* Brings a task out of the agent, so that it can be stopped or let go: no other must find it there. What it has been told of a
+   signal stays so. TASK_PENDING, if it stopped for something else on the way. */
+enum request leave_agent(struct recorder *recorder, struct task *task)
+{
+    static const uint64_t ours = UINT64_C(1) << (SIGSYS - 1) | UINT64_C(1) << (SIGSEGV - 1) | UINT64_C(1) << (SIGBUS - 1);
+    struct user_regs_struct registers, own;
+    siginfo_t info;
+    uint64_t kept, mask;
+    if (!note_place(task) || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_NONE;
+    bool signalled = ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == 0;
+    if (ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof kept, &kept) == -1) return REQUEST_NONE;
+    mask = kept | ~ours;
+    ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof mask, &mask);
+    begin_anew(recorder, task, &registers);
+    enum request request = REQUEST_NONE;
+    while (!has_ended(recorder, registers.rip)) {
+        if (run_hook(recorder, task, &registers)) continue;
+        if (WIFSTOPPED(task->status) && registers.rip == behind(recorder->agent.places.report)) {
+            drain(recorder, task);
+            request = adopt(recorder, task, &registers, task->group->space->account.result);
+            break;
+        }
+        task->turn.state = TASK_PENDING;
+        return REQUEST_NONE;
+    }
+    if (has_ended(recorder, registers.rip)) {
+        drain(recorder, task);
+        if (!own_registers(task, &registers, &own)) return REQUEST_FAILED;
+        tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, target), &own.rip, sizeof own.rip);
+        if (tracee_set_registers(task->turn.tid, &own)) return REQUEST_FAILED;
+        task->in_agent = false;
+    }
+    ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof kept, &kept);
+    if (signalled) ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info);
+    return request;
 }
 
 /* Others wait: the agent stops at its next call, or is interrupted in the one that it sleeps in. */

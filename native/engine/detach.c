@@ -35,12 +35,37 @@ static int stop_task(struct task *task)
     return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
 }
 
-void let_go(const struct recorder *recorder, struct task *task)
+/* At a call that was sent to us and has not been made: the task makes it again. True where it is at one. */
+static bool put_call_back(struct task *task)
+{
+    siginfo_t info;
+    struct user_regs_struct registers;
+    if (!WIFSTOPPED(task->status) || task->status >> 8 != SIGSYS || task->redirected) return false;
+    if (task->turn.state == TASK_READY && !task->in_call) return false;
+    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1 || info.si_code != SYS_USER_DISPATCH_) return false;
+    if (tracee_get_registers(task->turn.tid, &registers)) return false;
+    registers.rip -= SYSCALL_INSTRUCTION_BYTES;
+    registers.orig_rax = (uint64_t)-1;
+    ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
+    return tracee_set_registers(task->turn.tid, &registers) == 0;
+}
+
+/* Brings a task to a stop in its own code, with what the agent has recorded of it. The signal that it is to get, or -1. */
+static int settle(struct recorder *recorder, struct task *task)
+{
+    int signal = stop_task(task);
+    if (signal < 0 || !task->group || !task->group->space->agent) return signal;
+    if (put_call_back(task)) signal = 0;
+    if (task->turn.state != TASK_READY && runs_free(task)) drain(recorder, task);
+    if (adopt_interrupted(recorder, task) == REQUEST_NONE && note_place(task)) leave_agent(recorder, task);
+    return signal;
+}
+
+static void release(struct recorder *recorder, struct task *task, int signal)
 {
     static const uint64_t enable[6] = {PR_SET_TSC, PR_TSC_ENABLE};
-    int signal = stop_task(task);
-    if (signal < 0) return;
     struct user_regs_struct registers;
+    if (signal < 0) return;
     /* Behind this stop a task makes no more calls, and its end is for its parent to see. */
     bool dead = task->status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, &registers) != 0;
     if (!dead && task->redirected) {
@@ -48,9 +73,11 @@ void let_go(const struct recorder *recorder, struct task *task)
         registers.rip = task->return_to - (task->in_call ? 0 : SYSCALL_INSTRUCTION_BYTES);
         tracee_set_registers(task->turn.tid, &registers);
     }
-    if (!dead && task->group->space->agent) {
+    if (!dead && task->group && task->group->space->agent) {
         space_dispatch(task->turn.tid, &recorder->agent, false);
         silence(task);
+        /* The agent is one task's at a time. */
+        space_unpatch(task->group->space, task->turn.tid);
     }
     if (!dead && task->in_call && (int64_t)registers.rax == -ENOSYS && (int64_t)registers.orig_rax >= 0) {
         /* At the entry of a call: cancel it, so that the injected one can run, and come back to it. */
@@ -64,7 +91,8 @@ void let_go(const struct recorder *recorder, struct task *task)
         registers.rip -= SYSCALL_INSTRUCTION_BYTES;
         if (!dead) tracee_set_registers(task->turn.tid, &registers);
     }
-    if (!dead) tracee_inject(task->turn.tid, SYS_prctl, enable, &dead);
+    uint64_t place = task->group && task->group->space->agent ? AGENT_TEXT + recorder->agent.places.traced : 0;
+    if (!dead) tracee_inject_at(task->turn.tid, place, SYS_prctl, enable, &dead);
     if (!dead && task->group) {
         undo_patches(task);
         for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
@@ -74,13 +102,16 @@ void let_go(const struct recorder *recorder, struct task *task)
     ptrace(PTRACE_DETACH, task->turn.tid, 0, signal);
 }
 
+void let_go(struct recorder *recorder, struct task *task) { release(recorder, task, settle(recorder, task)); }
+
 static void leave(struct recorder *recorder, struct task *task, const char *reason)
 {
+    int signal = settle(recorder, task);
     if (task->started) {
         recorder_begin_event(recorder, EVENT_LEAVE, task->turn.tid, 1);
         wire_text(&recorder->events, reason);
     }
-    let_go(recorder, task);
+    release(recorder, task, signal);
 }
 
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason)

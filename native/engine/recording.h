@@ -36,6 +36,7 @@ struct clone_args read_clone_request(const struct task *task);
 bool call_off(struct task *task);
 bool deliver_held(struct recorder *recorder, struct task *task);
 bool note_place(struct task *task);
+enum request leave_agent(struct recorder *recorder, struct task *task);
 enum request adopt_interrupted(struct recorder *recorder, struct task *task);
 void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers);
 void drain(struct recorder *recorder, struct task *task);
@@ -76,7 +77,7 @@ void take_over_leader(struct recorder *recorder, pid_t tid);
 void vanish_task(struct recorder *recorder, struct task *task, int status);
 
 /* detach.c: letting tasks go on unrecorded */
-void let_go(const struct recorder *recorder, struct task *task);
+void let_go(struct recorder *recorder, struct task *task);
 
 /* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
 static inline void read_clock(struct timespec *now) { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, now); }

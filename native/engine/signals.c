@@ -222,6 +222,11 @@ static bool ends_untraced(const struct task *task, int signal)
     return task->group->disposition[signal] != DISPOSITION_HANDLER && task->group->tasks == 1 && is_namespace_init(task->group->pid);
 }
 
+static bool has_handler(const struct task *task, int signal)
+{
+    return signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_HANDLER;
+}
+
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
@@ -252,9 +257,16 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         return REQUEST_NONE;
     }
     if (adopt_interrupted(recorder, task) != REQUEST_NONE || tracee_get_registers(task->turn.tid, &registers)) return REQUEST_FAILED;
-    uint8_t disposition = signal < SIGNALS ? task->group->disposition[signal] : 0;
+    bool no_handler = !has_handler(task, signal);
+    if (no_handler && note_place(task)) {
+        /* A task that stops or dies must not do so in the agent. And it may have set a handler there that we do not know of. */
+        enum request request = leave_agent(recorder, task);
+        if (task->turn.state == TASK_PENDING) return REQUEST_NONE;
+        if (request != REQUEST_NONE) task->resume_signal = signal;
+        if (request != REQUEST_NONE || tracee_get_registers(task->turn.tid, &registers)) return request;
+        no_handler = !has_handler(task, signal);
+    }
     bool boundary = is_behind_event(task, &registers);
-    bool no_handler = disposition != DISPOSITION_HANDLER;
     if (task->redirected && !no_handler) {
         if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;

@@ -278,8 +278,28 @@ size_t space_patch(struct space *space, pid_t tid, uint64_t behind, struct buffe
     put_jump(jump, start, address);
     size_t stub_size = build_stub(stub, address, site, behind);
     if (!tracee_write(tid, address, stub, stub_size) || !tracee_write(tid, start, jump, size)) return 0;
-    area->patched[area->count++] = (struct patched){behind, start, start + size, address + site->before + STUB_AFTER};
+    struct patched *patched = &area->patched[area->count++];
+    *patched = (struct patched){behind, start, start + size, address + site->before + STUB_AFTER, {0}};
+    memcpy(patched->bytes, present, size);
     put_output(outputs, address, stub, stub_size);
     put_output(outputs, start, jump, size);
     return 2;
+}
+
+static void unpatch(const struct patched *patched, pid_t tid, uint64_t stub)
+{
+    uint8_t jump[JUMP_BYTES], present[JUMP_BYTES];
+    put_jump(jump, patched->start, stub);
+    if (tracee_read(tid, patched->start, present, sizeof present) != sizeof present || memcmp(present, jump, sizeof jump) != 0) return;
+    tracee_write(tid, patched->start, patched->bytes, patched->end - patched->start);
+}
+
+void space_unpatch(struct space *space, pid_t tid)
+{
+    for (unsigned i = 0; i < STUB_AREAS; i++)
+        for (size_t j = 0; space->areas[i] && j < space->areas[i]->count; j++) {
+            struct patched *patched = &space->areas[i]->patched[j];
+            if (patched->end) unpatch(patched, tid, space->areas[i]->start + j * STUB_BYTES);
+            patched->start = patched->end = 0;
+        }
 }

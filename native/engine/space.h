@@ -40,6 +40,7 @@ struct code {
 struct patched {
     uint64_t site, start, end;
     uint64_t after; /* in the stub */
+    uint8_t bytes[18]; /* that stood there */
 };
 
 /* Stubs lie near the code that jumps to them: below the program and below ld.so. */
@@ -58,6 +59,7 @@ struct space {
     bool code_changed; /* since the agent was told */
     struct stub_area *areas[STUB_AREAS];
     struct agent_account account; /* what of the ring has been taken over */
+    pid_t told;                   /* the task whose account it is: the last one that ran in it */
 };
 
 bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t size);
@@ -84,5 +86,7 @@ const struct patched *space_patched(const struct space *space, uint64_t site);
 /* Patches a site that is known: writes memory, and appends what it wrote to `outputs` as msgpack (address, bytes) pairs. The
    number of pairs: 0 when it is not to be patched. */
 size_t space_patch(struct space *space, pid_t tid, uint64_t site, struct buffer *outputs);
+/* Puts back what stood at all patched sites. The stubs stay. */
+void space_unpatch(struct space *space, pid_t tid);
 
 #endif

@@ -143,6 +143,9 @@ static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const
     static const uint8_t syscall_instruction[SYSCALL_INSTRUCTION_BYTES] = {0x0f, 0x05};
     uint8_t code[SYSCALL_INSTRUCTION_BYTES];
     if (tracee_get_registers(tid, &saved)) return -ESRCH;
+    /* Most tasks stand behind one: others that run there are none the wiser. */
+    bool behind = !place && tracee_read(tid, saved.rip - sizeof code, code, sizeof code) == sizeof code;
+    if (behind && memcmp(code, syscall_instruction, sizeof code) == 0) place = saved.rip - sizeof code;
     if (!place && tracee_read(tid, saved.rip, code, sizeof code) != sizeof code) return -EFAULT;
     if (!place && !tracee_write(tid, saved.rip, syscall_instruction, sizeof code)) return -EFAULT;
     registers = saved;
