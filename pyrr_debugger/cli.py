@@ -15,6 +15,7 @@ _COMMANDS = {
     "info": "Describe a trace.",
     "verify": "Replay a trace and compare all of its memory.",
     "ps": "Show the processes of a trace.",
+    "state": "Show the kernel objects of a program at any position.",
     "ls": "List the traces.",
     "resume": "Let a program live on from any position.",
     "rm": "Remove traces.",

@@ -118,7 +118,8 @@ class Contents:
         return event
 
     def needed(self) -> list[int]:
-        """The events at which a replay must look into memory, for what is in flight and in files without a name."""
+        """The events at which a replay must look into memory, to have all that is in flight and in files without a
+        name."""
         return self._missing(_spans_of(self._state))
 
     def gather(self, session: ReplaySession, numbers: list[int] | None = None) -> None:
