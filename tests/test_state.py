@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,17 +18,22 @@ from harness import Interpreter, Surroundings, victim
 from pyrr_debugger.replayer.position import parse
 from pyrr_debugger.state.contents import UNKNOWN_END, Contents
 from pyrr_debugger.state.history import state_at
+from pyrr_debugger.state.identity import note_namespaces
 from pyrr_debugger.state.model import (
     Epoll,
+    Mapping,
     MemFd,
+    Namespace,
     OpenFile,
     PipeEnd,
     Process,
     ProgramState,
     PtyMaster,
+    Slot,
     Socket,
     Terminal,
 )
+from pyrr_debugger.state.verdicts import Outcome, components
 from pyrr_debugger.state.world import HANDLERS
 from pyrr_debugger.syscalls import TABLE
 from pyrr_debugger.syscalls.spec import Effect
@@ -174,14 +182,6 @@ def test_what_was_inherited_is_known(state: ProgramState, process: Process) -> N
     assert os.path.isabs(process.directories.cwd)
 
 
-def test_an_old_trace_says_what_it_lacks() -> None:
-    golden = next((Path(__file__).parent.parent / "traces").iterdir(), None)
-    if golden is None:
-        pytest.skip("no golden traces")
-    with TraceReader(golden) as trace:
-        assert state_at(trace, trace.count // 2).gaps
-
-
 def test_the_bytes_that_are_in_flight(recorded: Path, state: ProgramState, process: Process) -> None:
     with TraceReader(recorded) as trace:
         contents = Contents(trace, state)
@@ -199,3 +199,118 @@ def test_the_bytes_that_are_in_flight(recorded: Path, state: ProgramState, proce
         assert found["locked"] == (b"", [(0, UNKNOWN_END)])
         memory = next(s.description for s in process.descriptors.values() if isinstance(s.description, MemFd))
         assert contents.of_file(memory.file)[0] == b"in memory" * 100
+
+
+# ---- what cannot be restored ----
+
+
+def cannot(state: ProgramState) -> dict[str, str]:
+    """The components that cannot be restored: their area and text, and why."""
+    found = (one for one in components(state) if one.verdict.outcome is Outcome.CANNOT)
+    return {f"{one.area} {one.text}": one.verdict.text for one in found}
+
+
+def reasons(state: ProgramState, pattern: str) -> list[str]:
+    return [why for what, why in cannot(state).items() if re.search(pattern, what)]
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory: pytest.TempPathFactory) -> ProgramState:
+    """The state of cannot_be_restored.py when it has all that."""
+    folder = tmp_path_factory.mktemp("hopeless")
+    around = Surroundings(env=harness.victim_environment(folder), cwd=folder)
+    python = next(one for one in harness.interpreters() if one.runs_pytest)
+    result = harness.record(folder / "trace", python.path, victim("cannot_be_restored"), around=around)
+    assert result.status == 0, str(result)
+    with TraceReader(folder / "trace") as trace:
+        return state_at(trace, parse("output:/^held/").resolve(trace))
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("ipc System V shared memory", "its content is the kernel's"),
+        ("ipc System V semaphores", "its content is the kernel's"),
+        ("ipc System V message queue", "its content is the kernel's"),
+        ("ipc POSIX message queue", "its content is the kernel's"),
+        ("descriptor .*message queue", "what is in a message queue is in no event of the trace"),
+        ("memory .*/SYSV", "System V shared memory is the kernel's"),
+        (r"task \d+ has ended", "a process cannot be made without its first thread"),
+        ("task .*cannot_be|task .*python", "it is in seccomp's strict mode"),
+        ("descriptor .*pipe", "a write to it is half done: 1000 bytes of it have been read"),
+    ],
+)
+def test_what_cannot_be_restored_says_why(hopeless: ProgramState, what: str, why: str) -> None:
+    found = reasons(hopeless, what)
+    if "message queue" in what and not found and not os.path.isdir("/dev/mqueue"):
+        pytest.skip("no POSIX message queues here")
+    assert found
+    assert all(one.startswith(why) for one in found)
+
+
+def test_a_child_that_was_not_recorded(one_interpreter: Interpreter, trace: Path, around: Surroundings) -> None:
+    program = "import os; pid = os.fork(); pid or os._exit(0); print('forked', flush=True); os.waitpid(pid, 0)"
+    harness.record(trace, one_interpreter.path, "-c", program, around=around, options=["--follow", "none"])
+    with TraceReader(trace) as reader:
+        before = state_at(reader, parse("output:/^forked/").resolve(reader))
+        after = state_at(reader, parse("exit").resolve(reader))
+    assert reasons(before, "child") == ["it was not recorded: waiting for it gives ECHILD"]
+    assert reasons(after, "child") == []
+
+
+def test_memory_of_a_device_a_filter_and_namespaces(state: ProgramState) -> None:
+    changed = copy.deepcopy(state)
+    process = next(iter(changed.processes.values()))
+    task = process.tasks[process.pid]
+    process.memory.mappings.append(Mapping(0x1000, 0x2000, 3, True, "device", "/dev/dri/card0"))
+    task.filters.append(b"")
+    note_namespaces(task, 0x20000000, "new")
+    process.descriptors[99] = Slot(Namespace(id=-1, flags=0, event=1, name="net:[1]"))
+    assert reasons(changed, "memory .*card0") == ["memory of a device is in no event of the trace"]
+    assert reasons(changed, f"task {task.tid}") == [
+        "a seccomp filter that it had when it was started is not in the trace"
+    ]
+    assert reasons(changed, "namespace pid") == [
+        "the program made or entered it: going live happens in the present one"
+    ]
+    assert reasons(changed, "descriptor 99") == ["a namespace cannot be made anew as it was"]
+
+
+def test_another_user(state: ProgramState, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    assert set(reasons(state, "credentials")) == {"user 4711 may not become another one"}
+
+
+def test_the_state_of_an_old_trace() -> None:
+    with TraceReader(Path(__file__).parent.parent / "traces" / "format-2") as trace:
+        state = state_at(trace, trace.count // 2)
+    assert reasons(state, "^trace") == ["it was not recorded"]
+    assert reasons(state, "umask") == ["the trace is of an older pyrr and does not tell"]
+    assert reasons(state, "credentials") == ["the trace is of an older pyrr and does not tell"]
+
+
+# ---- the command ----
+
+
+def test_the_command_prints_components_and_verdicts(recorded: Path) -> None:
+    result = harness.pyrr("state", recorded, "--to", "output:/^looked/")
+    assert result.status == 0, str(result)
+    assert re.search(rb"\d+ +descriptor +\d+: INET stream socket listening at .* rebuilt: bound again", result.stdout)
+    assert b"mappings are restored exactly" in result.stdout
+    listed = harness.pyrr("state", recorded, "--memory")
+    assert re.search(rb"memory +[0-9a-f]+-[0-9a-f]+ rw-p \[stack\] +restored exactly", listed.stdout)
+
+
+def test_the_command_gives_all_of_it_as_json(recorded: Path) -> None:
+    data = json.loads(harness.pyrr("state", recorded, "--to", "output:/^looked/", "--json").stdout)
+    counts = [one["count"] for one in data["state"]["descriptions"].values() if one["kind"] == "eventfd"]
+    assert sorted(counts) == [2, 42]
+    process = next(iter(data["state"]["processes"].values()))
+    assert {str(slot["description"]) for slot in process["descriptors"].values()} <= set(data["state"]["descriptions"])
+    assert {one["outcome"] for one in data["components"]} <= {outcome.value for outcome in Outcome}
+
+
+def test_a_position_that_is_not_there(recorded: Path) -> None:
+    result = harness.pyrr("state", recorded, "--to", "99999999")
+    assert result.status == 2
+    assert len(result.stderr.splitlines()) == 1

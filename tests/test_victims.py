@@ -45,6 +45,7 @@ NAMES = [
     "affinity",
     "asyncio_loopback",
     "brk_growth",
+    "cannot_be_restored",
     "codecs_and_hashes",
     "death_writes",
     "deep_recursion",

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 _CLONE_VM, _CLONE_FS, _CLONE_FILES, _CLONE_SIGHAND = 0x100, 0x200, 0x400, 0x800
 _CLONE_PARENT, _CLONE_CHILD_CLEARTID, _CLONE_PIDFD = 0x8000, 0x200000, 0x1000
-_CLONE, _CLONE3, _CLOSE, _CONNECT, _SIGRETURN = 56, 435, 3, 42, 15
+_CLONE, _FORK, _VFORK, _CLONE3, _CLOSE, _CONNECT, _SIGRETURN = 56, 57, 58, 435, 3, 42, 15
 _EINPROGRESS = -115
 _DONTFORK, _WIPEONFORK = 10, 18
 _SA_NOCLDWAIT, _SA_NODEFER, _SA_RESETHAND = 2, 0x40000000, 0x80000000
@@ -133,7 +133,7 @@ class History:
             handler = _COMMANDS[nr].get(number, handler) if number is not None else handler
         if handler is not None:
             handler(world, Call(event, process, task))
-        elif nr in (_CLONE, _CLONE3):
+        elif nr in (_CLONE, _CLONE3, _FORK, _VFORK):
             self._cloned(Call(event, process, task))
         elif nr == _SIGRETURN:
             self._returned(event, task)
@@ -150,7 +150,11 @@ class History:
     def _cloned(self, call: Call) -> None:
         """What only the parent's call tells of a new task."""
         tid = self.world.spawned.pop(call.event.task, None)
+        if tid is None and call.result > 0:
+            call.process.foreign_children.append(call.result)
         task = self.world.task(tid) if tid is not None else None
+        if call.event.nr in (_FORK, _VFORK):
+            return
         if call.event.nr == _CLONE:
             flags, cleared, pidfd = call.args[0], call.args[3], call.args[2]
         else:

@@ -396,13 +396,18 @@ def _wait(world: World, call: Call) -> None:
     if call.event.nr == 61:
         pid, status = call.result, call.numbers("<I", call.answered_argument(1, 4))
         if pid > 0 and (status is None or not _goes_on(status[0])):
-            call.process.zombies.pop(pid, None)
+            _reaped(call, pid)
         return
     data = call.answered_argument(2, 128)
     if len(data) >= 28 and not call.args[3] & 0x1000000:  # WNOWAIT
         code, pid = int.from_bytes(data[8:12], "little", signed=True), int.from_bytes(data[12:16], "little")
         if code in (1, 2, 3):  # CLD_EXITED, CLD_KILLED, CLD_DUMPED
-            call.process.zombies.pop(pid, None)
+            _reaped(call, pid)
+
+
+def _reaped(call: Call, pid: int) -> None:
+    call.process.zombies.pop(pid, None)
+    call.process.foreign_children = [child for child in call.process.foreign_children if child != pid]
 
 
 def _goes_on(status: int) -> bool:
