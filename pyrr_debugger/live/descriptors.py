@@ -134,7 +134,7 @@ class Descriptors:
 
     @staticmethod
     def _stream_number(description: model.Description, numbers: tuple[int, ...]) -> int:
-        for number in numbers:
+        for number in (*description.given_as, *numbers):
             if number < _STREAMS:
                 return number
         return 0 if description.flags & _O_ACCMODE == os.O_RDONLY else 1

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _ACCESS = os.O_ACCMODE
 _SETTABLE = os.O_APPEND | os.O_NONBLOCK | os.O_ASYNC | os.O_DIRECT | os.O_NOATIME | os.O_SYNC | os.O_DSYNC
 _FLOCK = struct.Struct("<2h4x2qi4x")
+_LARGEST_COMPARED = 1 << 26  # bytes
 _F_ADD_SEALS, _F_OFD_SETLK = 1033, 37
 
 
@@ -62,7 +63,9 @@ class Files:
         if gaps:
             decision.refused = True
             start, end = gaps[0]
-            decision.text = _joined(decision.text, f"the trace does not have bytes {start} to {end} of it")
+            decision.text = _joined(
+                decision.text, f"the trace does not have it from byte {start}" + (f" to {end}" if end > 0 else " on")
+            )
         elif choice == "copy":
             gone = decision.subject == "file.deleted"
             decision.text = "" if gone else _joined(decision.text, "a private copy from the trace takes its place")
@@ -88,12 +91,12 @@ class Files:
         return ("file.changed", how) if how else ("file", "")
 
     def _change(self, file: model.File, present: os.stat_result, writable: bool) -> str:
-        if file.created or file.spans:
+        if file.size is not None and file.size != present.st_size:
+            return f"it had {file.size} bytes and has {present.st_size} now"
+        if (file.created or file.spans) and present.st_size <= _LARGEST_COMPARED:
             content, gaps = self._contents.of_file(file)
             if not gaps:
                 return _content_change(file.path, content, present)
-        if file.size is not None and file.size != present.st_size:
-            return f"it had {file.size} bytes and has {present.st_size} now"
         if file.mtime_ns is not None and file.mtime_ns != present.st_mtime_ns and not writable:
             return "it has been written since" if present.st_mtime_ns > file.mtime_ns else "it is an older one now"
         return ""

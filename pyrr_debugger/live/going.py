@@ -15,6 +15,7 @@ from ..replayer.session import ReplaySession
 from ..state import model
 from ..state.contents import Contents
 from ..state.history import state_at
+from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
 from .descriptors import Descriptors, set_terminal
@@ -44,10 +45,13 @@ def go_live(
         raise PyrrError(
             f"no process of the program lives at event {position}: 'pyrr resume' without --to finds one that does"
         )
+    cannot = [one.text + ": " + one.verdict.text for one in components(state) if one.verdict.outcome is Outcome.CANNOT]
+    if cannot:
+        raise PyrrError("the program cannot go live here:\n  " + "\n  ".join(cannot))
     with ReplaySession(trace) as session:
         contents = Contents(trace, state)
-        contents.fill(session)
-        session.seek(position)
+        contents.gather(session)
+        session.run(position)
         descriptors = Descriptors(state, contents, policy)
         _show(descriptors, state, agree)
         with Restoration(session, state, descriptors, policy) as restoration:

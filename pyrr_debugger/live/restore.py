@@ -155,7 +155,7 @@ class Restoration:
         """Where the kernel believes heap, arguments and environment to be: brk(2), /proc/PID/cmdline."""
         brk = state.memory.brk or _engine.GATE_PAGE
         start_brk = min(state.memory.brk_start or brk, brk)
-        start = getattr(state.memory, "start_stack", 0)
+        start = state.memory.start_stack
         arguments, environment, auxv = _initial_stack(process, start) if start else ((0, 0), (0, 0), b"")
         page = _engine.GATE_PAGE
         anywhere = (start or page, *(x or page for x in (*arguments, *environment)))
