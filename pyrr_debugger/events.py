@@ -147,6 +147,17 @@ class StoppedEvent(NamedTuple):
     signal: int
 
 
+class TickEvent(NamedTuple):
+    """The task was stopped `ticks` ticks of the bytecode clock behind its last event, with these registers, and stays
+    there until it is continued, or a signal comes, or it ends."""
+
+    number: int
+    task: int
+    time: int
+    ticks: int
+    registers: bytes
+
+
 class ContinuedEvent(NamedTuple):
     """A stopped task went on, from behind the last event before it was stopped."""
 
@@ -177,7 +188,7 @@ class NoteEvent(NamedTuple):
 
 Event: TypeAlias = (
     "SyscallEvent | ExecEvent | SignalEvent | SpawnEvent | StartEvent | ExitEvent | InstructionEvent | ChecksumEvent"
-    " | LeaveEvent | StoppedEvent | ContinuedEvent | EndEvent | NoteEvent"
+    " | LeaveEvent | StoppedEvent | ContinuedEvent | TickEvent | EndEvent | NoteEvent"
 )
 
 
@@ -286,6 +297,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SPAWN: lambda head, items: SpawnEvent(*head, *_typed(items, int, int, int)[:3]),
     EventKind.START: _start,
     EventKind.STOPPED: lambda head, items: StoppedEvent(*head, *_typed(items, int)[:1]),
+    EventKind.TICK: lambda head, items: TickEvent(*head, *_typed(items, int, bytes)[:2]),
     EventKind.CONTINUED: lambda head, items: ContinuedEvent(*head),
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,

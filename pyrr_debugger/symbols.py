@@ -37,7 +37,7 @@ _NT_GNU_BUILD_ID = 3
 _LONGEST_NAME = 4096
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
     """A program header, in the order of the file."""
 
     kind: int
@@ -72,7 +72,7 @@ class Elf(NamedTuple):
     """The headers of an ELF file; without segments and sections if it is no 64-bit little-endian one."""
 
     kind: int
-    segments: list[_Segment]
+    segments: list[Segment]
     sections: list[_Section]
 
     @classmethod
@@ -89,9 +89,9 @@ class Elf(NamedTuple):
             if first and phnum == _PN_XNUM:
                 phnum = first[0].info
             sections = list(map(_Section._make, _rows(_SECTION, elf, shoff, shnum)))
-        segments: list[_Segment] = []
+        segments: list[Segment] = []
         if phentsize == _SEGMENT.size:
-            segments = list(map(_Segment._make, _rows(_SEGMENT, elf, phoff, phnum)))
+            segments = list(map(Segment._make, _rows(_SEGMENT, elf, phoff, phnum)))
         return cls(kind, segments, sections)
 
 

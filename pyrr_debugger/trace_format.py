@@ -11,11 +11,11 @@ TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 2
+FORMAT = 3
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""
 
-READABLE = (1, 2)
-"""Versions that this reader knows: 1 has no events of the kinds from 10 on."""
+READABLE = (1, 2, 3)
+"""Versions that this reader knows: 1 has no events of the kinds from 10 on, 2 none from 13 on."""
 
 SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
 HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
@@ -46,6 +46,7 @@ class EventKind(IntEnum):
     LEAVE = 10
     STOPPED = 11
     CONTINUED = 12
+    TICK = 13
 
 
 class FilePiece(NamedTuple):

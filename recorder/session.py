@@ -15,6 +15,7 @@ import msgpack
 
 from .. import _engine, procfs, snapshot
 from ..agent import agent_image
+from ..clock import places_of
 from ..errors import PyrrError
 from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
@@ -293,6 +294,10 @@ class RecordingSession:
         if piece and piece.start == 0:
             sites = sites_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
         self._engine.code(task, start, end, sites)
+        if piece and piece.start == 0:
+            places = places_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
+            if places:
+                self._engine.clock(task, start, end, places)
 
     def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:
         """Puts a trap in the place of each rdrand and rdseed; returns what was written."""

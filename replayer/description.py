@@ -23,6 +23,7 @@ from ..events import (
     StartEvent,
     StoppedEvent,
     SyscallEvent,
+    TickEvent,
 )
 from ..registers import NAMES
 from ..syscalls.format import decode, format_call
@@ -69,6 +70,8 @@ def describe_event(event: Event) -> str:
         return f"+++ {event.task} starts +++"
     if isinstance(event, StoppedEvent):
         return f"--- stopped by {signal_name(event.signal)} ---"
+    if isinstance(event, TickEvent):
+        return f"--- at tick {event.ticks} behind its last event ---"
     if isinstance(event, ContinuedEvent):
         return "--- continued ---"
     if isinstance(event, ChecksumEvent):

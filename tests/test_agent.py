@@ -21,6 +21,7 @@ import pytest
 from harness import Interpreter, Surroundings
 from test_victims import PROGRAMS
 
+from pyrr_debugger import _engine
 from pyrr_debugger.events import (
     Event,
     ExecEvent,
@@ -137,6 +138,12 @@ class Recording:
     def is_code(self, address: int) -> bool:
         return any(start <= address < end for start, end in self.code)
 
+    def is_patch(self, address: int, data: bytes) -> bool:
+        """Whether an output is the agent's: code, or a trampoline of the clock, or a word that leads to one."""
+        low, high = _engine.AGENT
+        word = int.from_bytes(data, "little") if len(data) == 8 else 0
+        return self.is_code(address) or low <= address < high or low <= word < high
+
     def unmoved(self, address: int) -> int:
         """A task behind a patched call is in its stub: what a handler returns to is stored as that."""
         return next((site + address - after for after, end, site in self.stubs if after <= address < end), address)
@@ -190,7 +197,7 @@ def level_call(event: SyscallEvent, trace: Recording) -> tuple[Any, ...]:
         trace.place(event.site),
         tuple((None if chance else trace.place(address), trace.level(data)) for address, data in inputs),
         tuple(
-            (trace.place(address), len(data) if sizes_only else trace.level(data), trace.is_code(address))
+            (trace.place(address), len(data) if sizes_only else trace.level(data), trace.is_patch(address, data))
             for address, data in event.outputs
         ),
         tuple((trace.place(address), piece.length if piece.shared else piece.hash) for address, piece in event.pieces),

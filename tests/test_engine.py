@@ -91,6 +91,7 @@ shapes = {
     EventKind.START: st.tuples(pairs, datas),
     EventKind.STOPPED: st.tuples(st.integers(0, 70)),
     EventKind.CONTINUED: st.tuples(),
+    EventKind.TICK: st.tuples(numbers, datas),
 }
 
 

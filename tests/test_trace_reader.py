@@ -18,7 +18,7 @@ from pyrr_debugger.syscalls import name
 def read_trace(trace: Path) -> list[dict[str, Any]]:
     """The syscall events of a trace, whole or cut. Imports nothing of pyrr; follows docs/trace-format.md."""
     header = msgpack.unpackb(zstandard.decompress((trace / "header").read_bytes()))
-    assert header["format"] in (1, 2)
+    assert header["format"] in (1, 2, 3)
     data = (trace / "events").read_bytes()
     events: list[dict[str, Any]] = []
     at = number = time = 0

@@ -231,6 +231,14 @@ static uint64_t elapsed(const struct syscall_row *row)
     return time - agent_state.account.last_time;
 }
 
+/* The next ticks are counted from here. One instruction: the tracer may stop the task anywhere, and set both. */
+static void begin_ticks(void)
+{
+    const int64_t *from = &agent_state.clock.counter;
+    int64_t *to = &agent_state.clock.base;
+    __asm__ volatile("movsq" : "+S"(from), "+D"(to) : : "memory");
+}
+
 static bool put_outputs(struct buffer *events, const struct ranges *ranges)
 {
     wire_array(events, 2 * ranges->count);
@@ -258,6 +266,7 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
     if (events.failed) return false;
     account->last_time += delta;
     account->own += is_own_call(row, start->number);
+    begin_ticks();
     account->filled = (struct agent_account){.size = account->size + (uint32_t)events.size, .count = account->count + 1}.filled;
     return true;
 }
@@ -357,6 +366,7 @@ static bool replay(struct agent_frame *frame, uint64_t site)
     frame->rax = (uint64_t)call.result;
     account->consumed = (uint64_t)(cursor.at - ring);
     account->consumed_count++;
+    begin_ticks();
     return true;
 }
 

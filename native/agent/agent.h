@@ -22,6 +22,8 @@
 
 #define AGENT_TEXT UINT64_C(0x200000010000)
 #define AGENT_TEXT_LIMIT UINT64_C(0x40000)
+/* Where ticking entries of dispatch tables lead, as traces have it. */
+#define AGENT_TICKS UINT64_C(0x200000030000)
 #define AGENT_STATE UINT64_C(0x200000080000)
 #define AGENT_RING UINT64_C(0x2000000a0000)
 #define AGENT_RING_LIMIT UINT64_C(0x100000)
@@ -30,6 +32,11 @@
 enum { AGENT_STACK_BYTES = 0x10000, AGENT_WATCHED = 16, AGENT_STREAMS = 256, AGENT_RANGES = 1056, AGENT_CODES = 64, AGENT_SIGNALS = 65, STUB_SITE = 10 /* bytes before `after` */, STUB_AFTER = 30 /* bytes behind the instructions moved before it */ };
 
 enum { JUMP = 0xe9, JUMP_BYTES = 5 };
+
+/* One for each ticking place, at AGENT_TICKS; `stop` is what a trap leaves as the instruction pointer:
+
+       sub $1, counter; js stop; jmp *target; stop: int3; word: .7byte WORD; target: .quad TARGET */
+enum { TICK_BYTES = 32, TICK_STOP = 17, TICK_WORD = 17, TICK_TARGET = 24, TICKS = 4096 };
 
 enum agent_mode { AGENT_RECORDS, AGENT_REPLAYS };
 
@@ -53,6 +60,15 @@ struct agent_places {
 struct agent_file {
     uint64_t device, inode;
 };
+
+/* Ticks of one task's way from one event to its next one: `base` is the counter at the last event. The counter goes down, and
+   stops the task when it is below zero. It lies where trampolines in traces look for it. */
+struct agent_clock {
+    int64_t counter, base;
+};
+
+/* The counter of a task that is not to stop. */
+#define CLOCK_AT_REST (INT64_C(1) << 62)
 
 /* What the tracer tells the agent. */
 struct agent_terms {
@@ -104,10 +120,11 @@ struct agent_range {
 };
 
 struct agent_state {
-    uint64_t target, rsp; /* where the hook goes on, and the program's stack: for entry.S */
-    uint64_t inputs_size, input_pairs; /* of the call that is being made, in `scratch` */
+    struct agent_clock clock;
     struct agent_account account;
     struct agent_terms terms;
+    uint64_t target, rsp; /* where the hook goes on, and the program's stack: for entry.S */
+    uint64_t inputs_size, input_pairs; /* of the call that is being made, in `scratch` */
     _Alignas(4096) uint8_t stack[AGENT_STACK_BYTES]; /* the frame is at its top */
     uint8_t scratch[0x4000]; /* inputs */
     struct kernel_sigaction actions[AGENT_SIGNALS]; /* that the program has set */
@@ -121,5 +138,7 @@ struct agent_state {
 _Static_assert(sizeof(struct agent_frame) == 16 * 8, "pushed by entry.S");
 _Static_assert(AGENT_STATE + sizeof(struct agent_state) <= AGENT_RING, "the ring lies behind the state");
 _Static_assert(AGENT_TEXT + AGENT_TEXT_LIMIT <= AGENT_STATE, "the state lies behind the text");
+_Static_assert(AGENT_TICKS + TICKS * TICK_BYTES <= AGENT_TEXT + AGENT_TEXT_LIMIT, "trampolines lie behind the text");
+_Static_assert(offsetof(struct agent_state, clock.counter) == 0, "docs/trace-format.md");
 
 #endif

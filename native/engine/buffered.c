@@ -23,7 +23,7 @@ bool recorder_install(struct recorder *recorder, struct task *task, uint64_t nea
 bool note_place(struct task *task)
 {
     struct user_regs_struct registers;
-    task->in_agent = runs_free(task) && tracee_get_registers(task->turn.tid, &registers) == 0 && registers.rip >= AGENT_TEXT && registers.rip < AGENT_STATE;
+    task->in_agent = runs_free(task) && tracee_get_registers(task->turn.tid, &registers) == 0 && registers.rip >= AGENT_TEXT && registers.rip < AGENT_TICKS;
     return task->in_agent;
 }
 
@@ -56,9 +56,15 @@ static void tell_code(struct space *space, pid_t tid)
 void drain(struct recorder *recorder, struct task *task)
 {
     struct space *space = task->group ? task->group->space : NULL;
-    struct agent_account account;
+    struct {
+        struct agent_clock clock;
+        struct agent_account account;
+    } present;
+    _Static_assert(offsetof(struct agent_state, clock) + sizeof present == offsetof(struct agent_state, account) + sizeof present.account, "neighbours");
     if (!space || !space->agent || space->told != task->turn.tid) return;
-    if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account) != sizeof account) return;
+    if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, clock), &present, sizeof present) != sizeof present) return;
+    const struct agent_account account = present.account;
+    if (space->ticks) space->clock = present.clock;
     uint64_t drained = space->account.size;
     if (account.size > AGENT_RING_LIMIT || account.size < drained) return;
     if (account.streams_changed)
@@ -99,8 +105,9 @@ bool tell(struct recorder *recorder, struct task *task)
     memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
     terms->own_budget = terms->alone ? UINT64_MAX : scheduler_allowance(&recorder->scheduler);
-    terms->attention = task->held_count || !space->dispatch || task->group->filtered;
+    terms->attention = task->held_count || task->hurried || !space->dispatch || task->group->filtered || space->pending;
     space->told = task->turn.tid;
+    wind_clock(task);
     if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);
     space->account = told.account;
     return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &told, sizeof told);
@@ -265,12 +272,15 @@ enum request leave_agent(struct recorder *recorder, struct task *task)
     return request;
 }
 
-/* Others wait: the agent stops at its next call, or is interrupted in the one that it sleeps in. */
+/* Others wait: the agent stops at its next call or tick, or is interrupted in the call that it sleeps in. To wind the clock the
+   task must stand still. */
 void end_slice(struct task *task)
 {
     char state = tracee_state(task->turn.tid);
     silence(task);
-    if (state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+    bool running = is_clocked(task) && !task->hurried;
+    task->hurried = true;
+    if (running || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
 }
 
 static void note_tick(int signal, siginfo_t *info, void *context)
@@ -392,4 +402,11 @@ void patch_site(struct recorder *recorder, struct task *task)
     recorder->extra_pairs += pairs;
     task->exit.rip = space_moved(space, task->site);
     tracee_set_registers(task->turn.tid, &task->exit);
+}
+
+/* Has an interpreter count that has been mapped and relocated since. */
+void patch_clock(struct recorder *recorder, struct task *task)
+{
+    struct space *space = task->group->space;
+    if (space->pending) recorder->extra_pairs += space_patch_places(space, task->turn.tid, &recorder->extra);
 }

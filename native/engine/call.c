@@ -265,6 +265,7 @@ void note_action(struct group *group, int signal, const struct kernel_sigaction 
     if (signal == SIGSEGV) group->on_segv = *action;
     if (signal == SIGBUS) group->on_bus = *action;
     if (signal == SIGILL) group->on_ill = *action;
+    if (signal == SIGTRAP) group->on_trap = *action;
 }
 
 static void follow_call(struct recorder *recorder, struct task *task, int64_t result)
@@ -424,7 +425,7 @@ enum request leave_call(struct recorder *recorder, struct task *task)
     enum request request = needs_policy(recorder, task, result);
     if (task->entry.orig_rax == SYS_clone3 && result > 0) add_clone_outputs(recorder, task);
     if (request == REQUEST_NONE) {
-        if (!is_restart(result)) patch_site(recorder, task);
+        if (!is_restart(result)) patch_site(recorder, task), patch_clock(recorder, task);
         put_call(recorder, task, result);
     } else {
         recorder->subject = task;

@@ -68,6 +68,8 @@ static void release(struct recorder *recorder, struct task *task, int signal)
     if (signal < 0) return;
     /* Behind this stop a task makes no more calls, and its end is for its parent to see. */
     bool dead = task->status >> 16 == PTRACE_EVENT_EXIT || tracee_get_registers(task->turn.tid, &registers) != 0;
+    if (!dead && signal == SIGTRAP && leave_trampoline(task->turn.tid, &registers)) signal = 0;
+    if (!dead) stop_clock(task);
     if (!dead && task->redirected) {
         /* At the agent's instruction, before or in the call: back to its own. */
         registers.rip = task->return_to - (task->in_call ? 0 : SYSCALL_INSTRUCTION_BYTES);

@@ -16,6 +16,7 @@ enum event_kind {
     EVENT_LEAVE = 10,
     EVENT_STOPPED = 11,
     EVENT_CONTINUED = 12,
+    EVENT_TICK = 13,
 };
 
 /* Where a signal found the task: behind its last event, at the entry of its next system call, or at its own fault. */

@@ -413,6 +413,21 @@ static PyObject *Recorder_code(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Recorder_clock(PyObject *self, PyObject *args)
+{
+    int tid;
+    unsigned long long start, end;
+    Py_buffer places;
+    if (!PyArg_ParseTuple(args, "iKKy*", &tid, &start, &end, &places)) return NULL;
+    struct task *task = recorder_find(&((Recorder *)self)->state, tid);
+    bool clocked = task && task->group->space->agent;
+    bool added = !clocked || space_add_places(task->group->space, start, end, places.buf, (size_t)places.len / sizeof(struct place));
+    PyBuffer_Release(&places);
+    if (!task) return os_error(ESRCH);
+    if (!added) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
 static PyObject *Recorder_leave(PyObject *self, PyObject *args)
 {
     int tid;
@@ -479,6 +494,7 @@ static PyMethodDef Recorder_methods[] = {
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},
+    {"clock", Recorder_clock, METH_VARARGS, "clock(task, start, end, places): ticking places, relative to a mapping."},
     {"code", Recorder_code, METH_VARARGS, "code(task, start, end, sites): system call sites in a mapping."},
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
@@ -602,12 +618,13 @@ static PyObject *Replayer_load(PyObject *self, PyObject *args)
 static PyObject *Replayer_run(PyObject *self, PyObject *args)
 {
     unsigned long long until;
-    if (!PyArg_ParseTuple(args, "K", &until)) return NULL;
+    long long ticks = TO_NEXT_STOP;
+    if (!PyArg_ParseTuple(args, "K|L", &until, &ticks)) return NULL;
     struct replayer *state = &((Replayer *)self)->state;
     enum outcome outcome;
     int error;
     Py_BEGIN_ALLOW_THREADS;
-    outcome = replayer_run(state, until);
+    outcome = replayer_run(state, until, ticks);
     error = errno;
     Py_END_ALLOW_THREADS;
     switch (outcome) {
@@ -656,7 +673,7 @@ static PyObject *Replayer_forget(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static const char *const stop_names[] = {"none", "call", "fault", "dead", "trap"};
+static const char *const stop_names[] = {"none", "call", "fault", "tick", "dead", "trap"};
 
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
 {
@@ -781,6 +798,13 @@ static PyObject *Replayer_restore(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Replayer_get_ticks(PyObject *self, void *closure)
+{
+    (void)closure;
+    const struct replayer *state = &((Replayer *)self)->state;
+    return state->due ? PyLong_FromUnsignedLongLong(state->due_ticks) : Py_NewRef(Py_None);
+}
+
 static PyObject *Replayer_get_position(PyObject *self, void *closure)
 {
     (void)closure;
@@ -793,7 +817,7 @@ static PyMethodDef Replayer_methods[] = {
     {"inject", Replayer_inject, METH_VARARGS, "inject(task, number, *arguments) -> result: a call through the gate."},
     {"install", Replayer_install, METH_VARARGS, "install(task): put the agent into a restored program."},
     {"load", Replayer_load, METH_VARARGS, "load(first, count, data): the next chunk of events."},
-    {"run", Replayer_run, METH_VARARGS, "run(until) -> (outcome, reason)."},
+    {"run", Replayer_run, METH_VARARGS, "run(until, ticks=-1) -> (outcome, reason)."},
     {"event", Replayer_event, METH_NOARGS, "event() -> bytes: the next event, encoded."},
     {"advance", Replayer_advance, METH_VARARGS, "advance(due): policy has consumed the event; `due` runs on."},
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
@@ -810,6 +834,7 @@ static PyMethodDef Replayer_methods[] = {
 };
 
 static PyGetSetDef Replayer_attributes[] = {
+    {"ticks", Replayer_get_ticks, NULL, "How far the last event's task has run behind it; None: to its next stop.", NULL},
     {"position", Replayer_get_position, NULL, "Number of the next event.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
@@ -966,8 +991,8 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int module_execute(PyObject *module)
 {
     if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
-    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
-                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED);
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED, EVENT_TICK);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
     PyObject *agent = Py_BuildValue("(KK)", (unsigned long long)AGENT_TEXT, (unsigned long long)AGENT_END);

@@ -17,9 +17,11 @@ bool install_agent(struct actor *actor, const struct agent_image *image)
                                  MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, (uint64_t)-1, 0};
     const uint64_t protection[6] = {AGENT_TEXT, AGENT_TEXT_LIMIT, PROT_READ | PROT_EXEC};
     const uint32_t mode = AGENT_REPLAYS;
+    const int64_t counter = CLOCK_AT_REST;
     if (!image->data || replayer_inject(actor, SYS_mmap, mapping) != (int64_t)AGENT_TEXT) return false;
     if (!tracee_write(actor->real, AGENT_TEXT, image->data, image->places.size)) return false;
     if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, terms.mode), &mode, sizeof mode)) return false;
+    if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, clock.counter), &counter, sizeof counter)) return false;
     actor->agent = replayer_inject(actor, SYS_mprotect, protection) == 0;
     return actor->agent;
 }

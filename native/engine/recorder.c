@@ -82,6 +82,8 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
     wire_head(&recorder->events, kind, task, time - recorder->last_time, items);
     recorder->last_time = time;
     recorder->event_count++;
+    struct task *subject = recorder_find(recorder, task);
+    if (subject) subject->fresh = true;
 }
 
 static void child_main(const char *path, char *const argv[], char *const envp[], int gate, int report)
@@ -326,9 +328,14 @@ static enum request await(struct recorder *recorder, struct task *task)
     return REQUEST_NONE;
 }
 
+/* Whether a task that stands at a tick is to wait for the others. */
+bool is_preempted(const struct recorder *recorder, const struct task *task) { return task->hurried && others_wait(recorder, task); }
+
 static enum request advance(struct recorder *recorder, struct task *task)
 {
     if (!task->started) start_task(recorder, task);
+    if (task->preempted) put_continued(recorder, task);
+    task->preempted = false;
     int signal = task->resume_signal;
     task->resume_signal = 0;
     task->turn.state = TASK_RUNNING;
@@ -354,7 +361,8 @@ static bool flush_due(struct recorder *recorder)
 static bool may_switch(const struct recorder *recorder)
 {
     const struct task *task = (struct task *)recorder->scheduler.current;
-    return task && task->turn.state == TASK_READY && task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80) && others_live(recorder);
+    if (!task || task->turn.state != TASK_READY || !others_live(recorder)) return false;
+    return task->preempted || (task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80));
 }
 
 /* Nobody runs while the one that the scheduler wants to go on sleeps: as if the processor had other things to do. */
@@ -381,6 +389,7 @@ static struct task *choose(struct recorder *recorder)
     uint64_t now = nanoseconds(&recorder->start, &time);
     /* waitpid prefers the youngest: the stops of others could wait behind those of a few for ever. */
     if (scheduler_is_over(&recorder->scheduler, now)) collect_all(recorder);
+    if (current && may_switch(recorder)) ((struct task *)current)->hurried = false;
     recorder->scheduler.event = recorder->event_count;
     if (scheduler_wish(&recorder->scheduler, now, may_switch(recorder))) wait_for_wish(recorder, now);
     return (struct task *)scheduler_choose(&recorder->scheduler, now, may_switch(recorder));
@@ -390,7 +399,23 @@ static bool is_stuck(const struct task *task)
 {
     struct timespec now;
     read_clock(&now);
-    return task->held_count && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
+    return task->held_count && !is_clocked(task) && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
+}
+
+/* No tick comes for a signal that kills: let it kill where it finds the task. */
+static void let_die(struct task *task)
+{
+    struct timespec now;
+    read_clock(&now);
+    if (!task->held_count || nanoseconds(&task->held_since, &now) <= HELD_NANOSECONDS) return;
+    for (unsigned i = 0; i < task->held_count; i++) {
+        int signal = task->held[i].si_signo;
+        if (task->group->disposition[signal] == DISPOSITION_HANDLER) continue;
+        task->impatient = true;
+        memmove(task->held + i, task->held + i + 1, (--task->held_count - i) * sizeof *task->held);
+        syscall(SYS_tgkill, task->group->pid, task->turn.tid, signal);
+        return;
+    }
 }
 
 static enum request run_loop(struct recorder *recorder)
@@ -422,6 +447,7 @@ static enum request run_loop(struct recorder *recorder)
                 recorder->subject = task;
                 return REQUEST_STUCK;
             }
+            let_die(task);
             enum request request = await(recorder, task);
             if (request != REQUEST_NONE) return request;
             continue;

@@ -46,7 +46,7 @@ struct group {
     struct space *space; /* which CLONE_VM shares among processes */
     uint8_t disposition[SIGNALS];
     bool once[SIGNALS], restarts[SIGNALS]; /* SA_RESETHAND, SA_RESTART */
-    struct kernel_sigaction on_segv, on_bus, on_ill;
+    struct kernel_sigaction on_segv, on_bus, on_ill, on_trap;
     struct patch patches[MAX_PATCHES];
     size_t patch_count;
 };
@@ -79,6 +79,11 @@ struct task {
     bool cancels; /* a held signal comes at the next call, which the kernel does not begin */
     int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */
     enum signal_place frameless_place;
+    bool fresh;     /* its last event came since its ticks were counted */
+    bool hurried;   /* others wait: its slice ends at the next occasion */
+    bool preempted; /* at a tick, behind the event that says so, until it is its turn again */
+    uint64_t asked; /* to stop at the asked-th tick from now; 0: not */
+    bool impatient; /* the signal that comes next has waited for a tick long enough */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     uint64_t clear_child_tid, set_child_tid, robust_list;

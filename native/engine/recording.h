@@ -11,6 +11,7 @@
 /* recorder.c */
 bool collect(struct recorder *recorder, int flags);
 void collect_all(struct recorder *recorder);
+bool is_preempted(const struct recorder *recorder, const struct task *task);
 
 /* descriptors.c: descriptors that are the recorder's own stdout and stderr, and files that policy watches */
 void check_streams(struct task *task);
@@ -41,6 +42,7 @@ enum request adopt_interrupted(struct recorder *recorder, struct task *task);
 void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers);
 void drain(struct recorder *recorder, struct task *task);
 void end_slice(struct task *task);
+void patch_clock(struct recorder *recorder, struct task *task);
 void patch_site(struct recorder *recorder, struct task *task);
 bool recover_copy(const struct recorder *recorder, struct task *task, int signal);
 bool runs_free(const struct task *task);
@@ -51,7 +53,20 @@ bool tell(struct recorder *recorder, struct task *task);
 void tick_slices(struct recorder *recorder, bool tick);
 void turn_off(struct recorder *recorder, struct task *task);
 
+/* clock.c: ticks */
+/* Has a stopped task stop at the `ticks`-th tick from now (1: the next one), unless it is asked to stop before that. */
+void ask_for_tick(struct task *task, uint64_t ticks);
+uint64_t passed_ticks(const struct task *task);
+bool is_clocked(const struct task *task);
+void read_ticks(struct task *task);
+/* Nothing counts that could stop the task. */
+void stop_clock(struct task *task);
+bool stop_at_tick(struct recorder *recorder, struct task *task);
+/* Before a task runs its own code. */
+void wind_clock(struct task *task);
+
 /* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
+void deliver_at_tick(struct recorder *recorder, struct task *task);
 void put_continued(struct recorder *recorder, struct task *task);
 bool group_stopped(int status);
 void note_mask(struct task *task);

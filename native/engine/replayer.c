@@ -218,6 +218,23 @@ __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replaye
     return OUTCOME_DIVERGENCE;
 }
 
+/* A task that is to stop at tick `ticks` behind its last event, or at none (0). */
+static void wind_clock(const struct replayer *replayer, const struct actor *actor, uint64_t ticks)
+{
+    int64_t left = ticks ? (int64_t)(ticks - replayer->due_ticks) - 1 : CLOCK_AT_REST;
+    const struct agent_clock clock = {left, left + (int64_t)replayer->due_ticks};
+    if (actor->agent) tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock);
+}
+
+/* What is copied of a task that has stopped amid its way is not to stop by itself. */
+static void note_ticks(struct replayer *replayer, const struct actor *actor)
+{
+    struct agent_clock clock;
+    if (!actor->agent || tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock) != sizeof clock) return;
+    replayer->due_ticks = (uint64_t)(clock.base - clock.counter);
+    wind_clock(replayer, actor, 0);
+}
+
 /* Why a task has stopped; STOP_NONE: of a signal that somebody sent, where replay knows only those of the recording. */
 static enum stop stop_of(const struct actor *actor, int status)
 {
@@ -226,6 +243,7 @@ static enum stop stop_of(const struct actor *actor, int status)
     if (WSTOPSIG(status) == (SIGTRAP | 0x80)) return STOP_CALL;
     if (status >> 16 == PTRACE_EVENT_STOP) return STOP_NONE;
     if (status >> 16 || ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info)) return STOP_FAULT;
+    if (WSTOPSIG(status) == SIGTRAP && info.si_code == SI_KERNEL && actor->agent && is_at_tick(actor->real)) return STOP_TICK;
     if (WSTOPSIG(status) == SIGSYS && info.si_code == SYS_USER_DISPATCH_) return STOP_CALL;
     return info.si_code <= 0 ? STOP_NONE : STOP_FAULT;
 }
@@ -243,9 +261,9 @@ static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int st
     return trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position + taken - 1);
 }
 
-/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, or at a fault; or
-   to a trap on its way there. */
-static void run_on(struct replayer *replayer, struct actor *actor)
+/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, at a fault, or at tick
+   `ticks` behind its last event, if that comes first (0: at none); or to a trap on its way there. */
+static void run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks)
 {
     int status = 0;
     bool passed;
@@ -254,6 +272,7 @@ static void run_on(struct replayer *replayer, struct actor *actor)
     actor->stop = STOP_DEAD;
     if (actor->agent && !actor->dispatched) actor->dispatched = dispatch_actor(actor);
     if (actor->armed != replayer->traps.generation && trap_arm(&replayer->traps, actor->task, actor->real) == 0) actor->armed = replayer->traps.generation;
+    wind_clock(replayer, actor, ticks);
     do {
         do {
             if (ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
@@ -261,11 +280,15 @@ static void run_on(struct replayer *replayer, struct actor *actor)
         if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
         if (stops_at_trap(replayer, actor, status, &passed)) {
             actor->stop = STOP_TRAP;
+            note_ticks(replayer, actor);
             return;
         }
     } while (passed || (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent)));
     actor->stop = stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
+    if (actor->stop != STOP_TICK) return;
+    note_ticks(replayer, actor);
+    if (!leave_trampoline(actor->real, &actor->registers)) actor->stop = STOP_DEAD;
 }
 
 /* Events. */
@@ -300,6 +323,7 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     narrow_arguments(row_of(call->number, arguments), arguments);
     if (actor->stop == STOP_DEAD) return diverge(replayer, "the replayed task has ended");
     if (actor->stop == STOP_NONE) return diverge(replayer, "the task has not run to a system call");
+    if (actor->stop == STOP_TICK) return diverge(replayer, "the replay has stopped at a tick");
     if (actor->stop == STOP_FAULT) return diverge(replayer, "the replay got signal %d instead of making the call", actor->signal);
     bool restart = actor->restarted && call->number == SYS_restart_syscall;
     if (!restart && (uint32_t)registers->orig_rax != call->number)
@@ -524,6 +548,27 @@ static enum outcome feed_instruction(struct replayer *replayer, struct actor *ac
     return OUTCOME_POSITION;
 }
 
+static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+{
+    struct user_regs_struct recorded;
+    size_t size;
+    uint64_t ticks = read_unsigned(cursor);
+    const uint8_t *registers = read_binary(cursor, &size);
+    if (cursor->bad || size != sizeof recorded) return damaged(replayer);
+    memcpy(&recorded, registers, sizeof recorded);
+    if (actor->stop != STOP_TICK) return diverge(replayer, "the replay does not come to tick %llu behind its last event", (unsigned long long)ticks);
+    if (recorded.rip != actor->registers.rip) return diverge(replayer, "the replay is at %#llx at tick %llu", actor->registers.rip, (unsigned long long)ticks);
+    if (memcmp(&recorded, &actor->registers, sizeof recorded)) return diverge(replayer, "the replay has other registers at tick %llu", (unsigned long long)ticks);
+    actor->stop = STOP_NONE;
+    return OUTCOME_POSITION;
+}
+
+/* How far the task of a TICK has run behind its last event; 0: the event is none. */
+static uint64_t ticks_of(struct cursor cursor, const struct head *head, pid_t task)
+{
+    return head->kind == EVENT_TICK && head->task == task ? read_unsigned(&cursor) : 0;
+}
+
 /* Whether the task must not run on before this event: it found the task right behind its last one. */
 static bool finds_behind(struct cursor cursor, const struct head *head)
 {
@@ -542,7 +587,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
 bool waits_behind(struct cursor cursor, pid_t task)
 {
     struct head head = read_head(&cursor);
-    return head.task == task && finds_behind(cursor, &head);
+    return head.task == task && (head.kind == EVENT_TICK || finds_behind(cursor, &head));
 }
 
 void replayer_advance(struct replayer *replayer, struct actor *due)
@@ -550,9 +595,30 @@ void replayer_advance(struct replayer *replayer, struct actor *due)
     read_skip(&replayer->cursor);
     replayer->position++;
     replayer->due = due;
+    replayer->due_ticks = 0;
 }
 
-static enum outcome run_loop(struct replayer *replayer, uint64_t until)
+/* Runs the due task on; whether it stays due, amid its way to the next event. */
+static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, uint64_t recorded)
+{
+    struct actor *due = replayer->due;
+    bool partly = ticks != TO_NEXT_STOP && replayer->position == until && (!recorded || (uint64_t)ticks < recorded);
+    if (partly && (uint64_t)ticks <= replayer->due_ticks) return true;
+    uint64_t wanted = partly ? (uint64_t)ticks : recorded;
+    replayer->offered = due->agent && !wanted ? offer(replayer, due, ticks == TO_NEXT_STOP || !until ? until : until - 1) : 0;
+    run_on(replayer, due, wanted);
+    if (replayer->offered && due->stop != STOP_DEAD && !take_back(replayer, due, replayer->offered)) replayer->cursor.bad = true;
+    if (due->stop == STOP_TRAP) return true;
+    due->arrival = replayer->position;
+    if (partly && due->stop == STOP_TICK) {
+        due->stop = STOP_NONE;
+        return true;
+    }
+    replayer->due = NULL;
+    return false;
+}
+
+static enum outcome run_loop(struct replayer *replayer, uint64_t until, int64_t ticks)
 {
     for (;;) {
         if (replayer->cursor.bad) return damaged(replayer);
@@ -566,14 +632,8 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             struct actor *due = replayer->due;
             if (!known) return OUTCOME_CHUNK;
             if (!(due->task == head.task && finds_behind(cursor, &head))) {
-                size_t offered = due->agent ? offer(replayer, due, until) : 0;
-                replayer->offered = offered;
-                run_on(replayer, due);
-                if (offered && due->stop != STOP_DEAD && !take_back(replayer, due, offered)) return damaged(replayer);
-                if (due->stop == STOP_TRAP) return OUTCOME_TRAP;
-                due->arrival = replayer->position;
-                replayer->due = NULL;
-                if (offered) continue;
+                if (run_due(replayer, until, ticks, ticks_of(cursor, &head, due->task))) return due->stop == STOP_TRAP ? OUTCOME_TRAP : OUTCOME_POSITION;
+                continue;
             }
             due->arrival = replayer->position;
             replayer->due = NULL;
@@ -599,20 +659,24 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until)
             if (!actor) return diverge(replayer, "there is no such task");
             outcome = feed_instruction(replayer, actor, &cursor);
             break;
+        case EVENT_TICK:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = feed_tick(replayer, actor, &cursor);
+            break;
         case EVENT_NOTE: replayer_advance(replayer, NULL); continue;
         default: return OUTCOME_POLICY;
         }
         if (outcome != OUTCOME_POSITION) return outcome;
-        bool stays = actor->restarted || head.kind == EVENT_STOPPED;
+        bool stays = actor->restarted || head.kind == EVENT_STOPPED || head.kind == EVENT_TICK;
         replayer_advance(replayer, stays ? NULL : actor);
     }
 }
 
-enum outcome replayer_run(struct replayer *replayer, uint64_t until)
+enum outcome replayer_run(struct replayer *replayer, uint64_t until, int64_t ticks)
 {
     trap_counter(true);
     trap_set_begin(&replayer->traps, replayer->position - 1);
-    enum outcome outcome = run_loop(replayer, until);
+    enum outcome outcome = run_loop(replayer, until, ticks);
     int error = errno;
     trap_counter(false);
     errno = error;

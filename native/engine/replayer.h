@@ -19,6 +19,7 @@ enum stop {
     STOP_NONE,  /* behind its last event: not yet run on */
     STOP_CALL,  /* at the entry of a system call */
     STOP_FAULT, /* at a signal of its own making */
+    STOP_TICK,  /* at the tick that it was to stop at */
     STOP_DEAD,
     STOP_TRAP,  /* at a trap, amid the run to its next stop */
 };
@@ -56,6 +57,7 @@ struct replayer {
     struct actor *actors;
     struct actor template; /* an empty process, to be cloned */
     struct actor *due; /* has consumed an event and must run on before the next one */
+    uint64_t due_ticks; /* ticks behind that event that it has run already */
     struct cursor cursor;
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;
@@ -83,7 +85,9 @@ pid_t replayer_clone(struct actor *actor, uint64_t flags);
 /* Ends a real process and reaps all its tasks. */
 void replayer_kill(pid_t real);
 int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6]);
-enum outcome replayer_run(struct replayer *replayer, uint64_t until);
+enum { TO_NEXT_STOP = -1 };
+/* Runs to before event `until`, and not TO_NEXT_STOP but only `ticks` ticks behind the event before it. */
+enum outcome replayer_run(struct replayer *replayer, uint64_t until, int64_t ticks);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
 /* Whether a recorded file mapping lies there: madvise and mremap are Python's then. */

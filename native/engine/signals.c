@@ -50,7 +50,10 @@ void undo_force(const struct recorder *recorder, struct task *task, int signal)
     bool blocked = task->mask & UINT64_C(1) << (signal - 1);
     if (!blocked && disposition != DISPOSITION_IGNORE) return;
     if (disposition != DISPOSITION_DEFAULT) {
-        const struct kernel_sigaction *action = signal == SIGSEGV ? &task->group->on_segv : signal == SIGBUS ? &task->group->on_bus : &task->group->on_ill;
+        const struct kernel_sigaction *action = signal == SIGSEGV   ? &task->group->on_segv
+                                                : signal == SIGBUS  ? &task->group->on_bus
+                                                : signal == SIGTRAP ? &task->group->on_trap
+                                                                    : &task->group->on_ill;
         struct user_regs_struct registers;
         struct kernel_sigaction saved;
         bool dead;
@@ -200,11 +203,24 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
     }
 }
 
+static siginfo_t take_held(struct task *task)
+{
+    siginfo_t info = task->held[0];
+    memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+    return info;
+}
+
+/* The task stands right behind the event of its tick. */
+void deliver_at_tick(struct recorder *recorder, struct task *task)
+{
+    siginfo_t info = take_held(task);
+    if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, true);
+}
+
 bool deliver_held(struct recorder *recorder, struct task *task)
 {
     if (!choose_held(task) || !call_off(task)) return false;
-    siginfo_t info = task->held[0];
-    memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+    siginfo_t info = take_held(task);
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
     return true;
 }
@@ -212,6 +228,8 @@ bool deliver_held(struct recorder *recorder, struct task *task)
 /* Whether the task has not run since its last event. */
 static bool is_behind_event(const struct task *task, const struct user_regs_struct *present)
 {
+    /* A loop comes by the same place again, at another tick. */
+    if (is_clocked(task) && passed_ticks(task)) return false;
     return task->at_boundary && present->rip == task->exit.rip && present->rsp == task->exit.rsp && present->rcx == task->exit.rcx;
 }
 
@@ -233,6 +251,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
     if (signal == SIGSYS && info.si_code == SYS_USER_DISPATCH_ && task->group->space->agent) return stop_by_dispatch(recorder, task);
+    if (signal == SIGTRAP && info.si_code == SI_KERNEL && stop_at_tick(recorder, task)) return REQUEST_NONE;
     if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task, signal)) return REQUEST_NONE;
     if (signal == SIGSEGV && info.si_code == SI_KERNEL && task->frameless) {
         deliver(recorder, task, &info, task->frameless_place, true);
@@ -242,8 +261,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     if (signal == SIGILL && is_fault(signal, &info) && emulate(recorder, task, signal)) return REQUEST_NONE;
     if (task->injecting && signal == task->held[0].si_signo) {
         task->injecting = false;
-        info = task->held[0];
-        memmove(task->held, task->held + 1, --task->held_count * sizeof *task->held);
+        info = take_held(task);
         ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info);
         deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;
@@ -267,11 +285,16 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         no_handler = !has_handler(task, signal);
     }
     bool boundary = is_behind_event(task, &registers);
+    /* Death comes at a tick, so that replay finds the memory that was left. */
+    bool ignored = signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_IGNORE;
+    bool dies = no_handler && !ignored && !is_harmless_by_default(signal) && !stops_by_default(signal);
+    bool waits = dies && is_clocked(task) && runs_free(task) && !task->impatient;
+    task->impatient = false;
     if (task->redirected && !no_handler) {
         if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;
     }
-    if (boundary || no_handler || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
+    if (boundary || (no_handler && !waits) || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
         hold(task, &info);
         call_attention(recorder, task, &registers);

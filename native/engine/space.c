@@ -46,6 +46,32 @@ static struct code *copy_code(const struct space *like)
     return code;
 }
 
+static void drop_pending(struct pending **link)
+{
+    struct pending *pending = *link;
+    *link = pending->next;
+    free(pending->places);
+    free(pending);
+}
+
+bool space_add_places(struct space *space, uint64_t start, uint64_t end, const struct place *places, size_t count)
+{
+    for (struct pending **link = &space->pending; *link;)
+        if ((*link)->start < end && start < (*link)->end) drop_pending(link);
+        else link = &(*link)->next;
+    if (!count) return true;
+    struct pending *pending = calloc(1, sizeof *pending);
+    struct place *copy = pending ? malloc(count * sizeof *copy) : NULL;
+    if (!copy) {
+        free(pending);
+        return false;
+    }
+    memcpy(copy, places, count * sizeof *copy);
+    *pending = (struct pending){start, end, copy, count, 0, space->pending};
+    space->pending = pending;
+    return true;
+}
+
 struct space *new_space(const struct space *like)
 {
     struct space *space = calloc(1, sizeof *space);
@@ -61,6 +87,9 @@ struct space *new_space(const struct space *like)
         }
     }
     space->users = 1;
+    space->pending = NULL;
+    for (const struct pending *pending = like ? like->pending : NULL; pending; pending = pending->next)
+        space_add_places(space, pending->start, pending->end, pending->places, pending->count);
     return space;
 }
 
@@ -69,6 +98,7 @@ void release_space(struct space *space)
     if (!space || --space->users) return;
     for (size_t i = 0; i < space->code_count; i++) free(space->code[i].sites);
     free(space->code);
+    while (space->pending) drop_pending(&space->pending);
     for (unsigned i = 0; i < STUB_AREAS; i++) free(space->areas[i]);
     free(space);
 }
@@ -119,6 +149,7 @@ int space_install(struct space *space, pid_t tid, const struct agent_image *imag
     if (!dead && near) add_area(space, tid, 1, near, &dead);
     if (dead || !space_dispatch(tid, image, true)) return -1;
     space->agent = space->dispatch = true;
+    space->clock = (struct agent_clock){CLOCK_AT_REST, CLOCK_AT_REST};
     return 0;
 }
 
@@ -256,7 +287,7 @@ static size_t build_stub(uint8_t stub[STUB_BYTES], uint64_t address, const struc
     return at + JUMP_BYTES;
 }
 
-static void put_output(struct buffer *outputs, uint64_t address, const uint8_t *data, size_t size)
+static void put_output(struct buffer *outputs, uint64_t address, const void *data, size_t size)
 {
     wire_unsigned(outputs, address);
     wire_binary(outputs, data, size);
@@ -302,4 +333,143 @@ void space_unpatch(struct space *space, pid_t tid)
             if (patched->end) unpatch(patched, tid, space->areas[i]->start + j * STUB_BYTES);
             patched->start = patched->end = 0;
         }
+    for (size_t i = 0; i < space->ticks; i++) {
+        uint8_t tick[TICK_BYTES];
+        uint64_t word = 0, address = AGENT_TICKS + i * TICK_BYTES, present;
+        if (tracee_read(tid, address, tick, sizeof tick) != sizeof tick) continue;
+        memcpy(&word, tick + TICK_WORD, TICK_TARGET - TICK_WORD);
+        if (word && tracee_read(tid, word, &present, sizeof present) == sizeof present && present == address)
+            tracee_write(tid, word, tick + TICK_TARGET, sizeof word);
+    }
+}
+
+static uint64_t place_in(const struct pending *pending, const struct place *place) { return pending->start + (uint64_t)place->place; }
+
+static uint64_t target_in(const struct pending *pending, const struct place *place) { return pending->start + (uint64_t)place->target; }
+
+static bool is_complete(pid_t tid, const struct pending *pending)
+{
+    for (size_t i = 0; i < pending->count; i++) {
+        const struct place *place = &pending->places[i];
+        uint64_t word = target_in(pending, place);
+        uint8_t present[sizeof place->bytes];
+        const void *expected = place->size ? (const void *)place->bytes : &word;
+        size_t size = place->size ? place->size : sizeof word;
+        if (size > sizeof present || tracee_read(tid, place_in(pending, place), present, size) != size) return false;
+        if (memcmp(present, expected, size) != 0) return false;
+    }
+    return true;
+}
+
+/* Going live, one finds in it what word leads to it: 7 bytes in the midst of the traps (0: none, but a function). */
+static void build_tick(uint8_t tick[TICK_BYTES], uint64_t address, uint64_t word, uint64_t target)
+{
+    static const uint8_t code[TICK_TARGET] = {
+        0x48, 0x83, 0x2d, 0, 0, 0, 0, 1, /* subq $1, counter(%rip) */
+        0x78, 0x06,                      /* js stop */
+        0xff, 0x25, 8, 0, 0, 0,          /* jmp *target(%rip) */
+        0xcc,
+    };
+    int32_t distance = (int32_t)(AGENT_STATE + offsetof(struct agent_state, clock.counter) - (address + 8));
+    memcpy(tick, code, sizeof code);
+    memcpy(tick + 3, &distance, sizeof distance);
+    memcpy(tick + TICK_WORD, &word, TICK_TARGET - TICK_WORD);
+    memcpy(tick + TICK_TARGET, &target, sizeof target);
+}
+
+/* jmp *tick(%rip); .quad TICK, and behind it what is moved, with the way back. Where that begins; 0: there is no room. */
+static uint64_t build_function(struct space *space, pid_t tid, uint64_t function, const struct place *place, uint64_t tick, struct buffer *outputs, size_t *pairs)
+{
+    enum { WAY_TO_TICK = 14 };
+    uint8_t stub[STUB_BYTES] = {0xff, 0x25}, jump[sizeof place->bytes];
+    struct stub_area *area = area_near(space, function);
+    if (!area || place->size < JUMP_BYTES || place->size > sizeof place->bytes) return 0;
+    uint64_t address = area->start + area->count * STUB_BYTES, moved = address + WAY_TO_TICK;
+    memcpy(stub + 6, &tick, sizeof tick);
+    memcpy(stub + WAY_TO_TICK, place->bytes, place->size);
+    if (place->displacement) {
+        int32_t distance;
+        if (place->displacement + sizeof distance != place->size) return 0;
+        memcpy(&distance, place->bytes + place->displacement, sizeof distance);
+        uint64_t what = function + place->size + (uint64_t)(int64_t)distance, end = moved + place->size;
+        if (!reaches(end, what)) return 0;
+        distance = (int32_t)(what - end);
+        memcpy(stub + WAY_TO_TICK + place->displacement, &distance, sizeof distance);
+    }
+    size_t size = WAY_TO_TICK + place->size + JUMP_BYTES;
+    put_jump(stub + size - JUMP_BYTES, address + size - JUMP_BYTES, function + place->size);
+    memset(jump, 0x90, sizeof jump);
+    put_jump(jump, function, address);
+    if (!tracee_write(tid, address, stub, size) || !tracee_write(tid, function, jump, place->size)) return 0;
+    struct patched *patched = &area->patched[area->count++];
+    *patched = (struct patched){.site = function, .start = function, .end = function + place->size, .after = moved};
+    memcpy(patched->bytes, place->bytes, place->size);
+    put_output(outputs, address, stub, size);
+    put_output(outputs, function, jump, place->size);
+    *pairs += 2;
+    return moved;
+}
+
+static void write_output(pid_t tid, struct buffer *outputs, uint64_t address, const void *data, size_t size, size_t *pairs)
+{
+    tracee_write(tid, address, data, size);
+    put_output(outputs, address, data, size);
+    ++*pairs;
+}
+
+static size_t patch_places(struct space *space, pid_t tid, const struct pending *pending, struct buffer *outputs)
+{
+    size_t pairs = 0;
+    for (size_t i = 0; i < pending->count; i++) {
+        const struct place *place = &pending->places[i];
+        uint8_t code[TICK_BYTES];
+        uint64_t tick = AGENT_TICKS + space->ticks * TICK_BYTES, target = target_in(pending, place), where = place_in(pending, place);
+        if (place->size) target = build_function(space, tid, where, place, tick, outputs, &pairs);
+        if (!target) continue;
+        build_tick(code, tick, place->size ? 0 : where, target);
+        write_output(tid, outputs, tick, code, sizeof code, &pairs);
+        if (!place->size) write_output(tid, outputs, where, &tick, sizeof tick, &pairs);
+        space->ticks++;
+    }
+    return pairs;
+}
+
+/* A file may be mapped without being relocated ever. */
+enum { MOST_LOOKS = 1000 };
+
+size_t space_patch_places(struct space *space, pid_t tid, struct buffer *outputs)
+{
+    size_t pairs = 0;
+    for (struct pending **link = &space->pending; *link;) {
+        struct pending *pending = *link;
+        if (!is_complete(tid, pending) && ++pending->looks < MOST_LOOKS) {
+            link = &pending->next;
+            continue;
+        }
+        if (pending->looks < MOST_LOOKS && pending->count <= TICKS - space->ticks) pairs += patch_places(space, tid, pending, outputs);
+        drop_pending(link);
+    }
+    return pairs;
+}
+
+static bool is_stop_of_tick(uint64_t rip)
+{
+    uint64_t tick = rip - TICK_STOP;
+    return tick >= AGENT_TICKS && tick < AGENT_TICKS + TICKS * TICK_BYTES && (tick - AGENT_TICKS) % TICK_BYTES == 0;
+}
+
+bool is_at_tick(pid_t tid)
+{
+    struct user_regs_struct registers;
+    return tracee_get_registers(tid, &registers) == 0 && is_stop_of_tick(registers.rip);
+}
+
+bool leave_trampoline(pid_t tid, struct user_regs_struct *registers)
+{
+    uint64_t target;
+    if (!is_stop_of_tick(registers->rip)) return false;
+    if (tracee_read(tid, registers->rip - TICK_STOP + TICK_TARGET, &target, sizeof target) != sizeof target) return false;
+    registers->rip = target;
+    registers->orig_rax = (uint64_t)-1;
+    return tracee_set_registers(tid, registers) == 0;
 }

@@ -30,6 +30,26 @@ struct site {
 
 _Static_assert(sizeof(struct site) == 24, "recorder/sites.py packs it");
 
+/* Where going is a tick, as pyrr_debugger/clock packs it, relative to a mapping: a word that holds the address `target`, or a
+   function whose beginning is moved. */
+struct place {
+    int64_t place, target;
+    uint8_t size;         /* of what is moved; 0: a word */
+    uint8_t displacement; /* where the moved bytes have four that count from their end; 0: nowhere */
+    uint8_t bytes[14];
+};
+
+_Static_assert(sizeof(struct place) == 32, "pyrr_debugger/clock/__init__.py packs it");
+
+/* Places that do not tick yet: ld.so has not written their words. */
+struct pending {
+    uint64_t start, end; /* of the mapping that they are relative to */
+    struct place *places;
+    size_t count;
+    unsigned looks; /* in vain */
+    struct pending *next;
+};
+
 struct code {
     uint64_t start, end;
     struct site *sites; /* by rising offset */
@@ -60,6 +80,9 @@ struct space {
     struct stub_area *areas[STUB_AREAS];
     struct agent_account account; /* what of the ring has been taken over */
     pid_t told;                   /* the task whose account it is: the last one that ran in it */
+    struct agent_clock clock; /* as it was at the last stop */
+    size_t ticks;             /* trampolines: 0 where nothing counts */
+    struct pending *pending;
 };
 
 bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t size);
@@ -83,6 +106,14 @@ uint64_t space_moved(const struct space *space, uint64_t address);
 /* The opposite, of an address in a stub, from its call on. */
 uint64_t space_unmoved(const struct space *space, uint64_t address);
 const struct patched *space_patched(const struct space *space, uint64_t site);
+/* Takes over the places of a mapping that are to tick as soon as they are complete. False: no memory. */
+bool space_add_places(struct space *space, uint64_t start, uint64_t end, const struct place *places, size_t count);
+/* Has those tick that are complete: writes and appends as space_patch does. The number of pairs. */
+size_t space_patch_places(struct space *space, pid_t tid, struct buffer *outputs);
+/* Whether a task that a trap has stopped stands in a trampoline. */
+bool is_at_tick(pid_t tid);
+/* Such a task goes on where that leads to: it has its own registers then. False: it is no such task. */
+bool leave_trampoline(pid_t tid, struct user_regs_struct *registers);
 /* Patches a site that is known: writes memory, and appends what it wrote to `outputs` as msgpack (address, bytes) pairs. The
    number of pairs: 0 when it is not to be patched. */
 size_t space_patch(struct space *space, pid_t tid, uint64_t site, struct buffer *outputs);

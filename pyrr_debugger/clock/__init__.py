@@ -1,0 +1,88 @@
+"""The bytecode clock: which places of a mapped interpreter are made to count.
+
+What is known of a file is kept in the cache: a recording starts often, and must not import a disassembler to do so.
+`tables.py` finds the places, `opcodes.py` says what they are in each version of CPython, native/engine/clock.c makes
+them count. A file that is no CPython, or is built in a way that is not known, has none: signals wait for system calls.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+from ..light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..store import FileCache
+    from ..trace_format import FilePiece
+
+RULES = 2
+"""Version of the rules in tables.py and opcodes.py: a change makes what the cache holds of earlier ones unknown."""
+
+LONGEST_MOVED = 14
+_PLACE = struct.Struct(f"<qqBB{LONGEST_MOVED}s")
+_HEAD = struct.Struct("<4sII")  # magic, bytes that follow, their crc32
+_MAGIC = b"tick"
+_SIGN = b"PYTHONHASHSEED"
+"""Text that all interpreters have in them, and hardly another file."""
+
+
+class Place(NamedTuple):
+    """Where going is a tick. Numbers are bytes behind the beginning of the mapped piece.
+
+    Either a word at `place` that holds the address `target`. Or a function at `place`: `moved` is its beginning, whole
+    instructions that may be executed elsewhere, up to `target`; `displacement` is how far behind `place` four bytes lie
+    that count from the end of the last of them to what that one reads, 0 if there are none.
+    """
+
+    place: int
+    target: int
+    moved: bytes = b""
+    displacement: int = 0
+
+
+def pack(places: list[Place]) -> bytes:
+    """The places as the engine takes them: little-endian records of 32 bytes; int64 place, int64 target, uint8 how many
+    bytes are moved, uint8 displacement, and these bytes, padded with zeros to 14."""
+    return b"".join(_PLACE.pack(p.place, p.target, len(p.moved), p.displacement, p.moved) for p in places)
+
+
+def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | None]) -> bytes:
+    """The places of an ELF file of which a piece of code is mapped, packed: from the cache, or else found in the file's
+    whole content, for which `content` is called (None if it cannot be had)."""
+    packed = _known(cache, piece)
+    if packed is None:
+        elf = content()
+        if elf is None:
+            return b""
+        packed = pack(places_in(elf, piece.offset))
+        head = _HEAD.pack(_MAGIC, len(packed), zlib.crc32(packed))
+        cache.remember_bytes(_name(piece), head + packed)
+    return packed
+
+
+def places_in(elf: bytes, offset: int) -> list[Place]:
+    """The places of an ELF file, relative to where the byte of it at `offset` is mapped."""
+    if _SIGN not in elf:
+        return []
+    from .tables import ticking_places
+
+    return ticking_places(elf, offset)
+
+
+def _known(cache: FileCache, piece: FilePiece) -> bytes | None:
+    content = cache.recall_bytes(_name(piece))
+    if content is None or len(content) < _HEAD.size:
+        return None
+    magic, length, crc = _HEAD.unpack_from(content)
+    packed = content[_HEAD.size :]
+    if magic != _MAGIC or length != len(packed) or length % _PLACE.size or crc != zlib.crc32(packed):
+        return None
+    return packed
+
+
+def _name(piece: FilePiece) -> str:
+    return f"{piece.hash}-{piece.offset}-clock-{RULES}"
