@@ -58,7 +58,8 @@ class Recorder:
 
 class Replayer:
     position: int
-    ticks: int | None
+    due: int
+    ticks: int
     def __init__(self, shared: int, stdout: int, stderr: int, agent: bytes, /) -> None: ...
     def start(self, task: int, stub: bytes) -> int: ...
     def spawn(self, parent: int, task: int, flags: int) -> int: ...

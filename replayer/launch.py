@@ -63,11 +63,14 @@ def replay(request: Request) -> NoReturn:
 
     gc.enable()
     with TraceReader(home.find(request.trace)) as reader:
-        position = reader.count
+        position, ticks = reader.count, None
         if request.to is not None:
-            from .position import parse
+            from .position import Tick, parse
 
-            position = parse(request.to).resolve(reader)
+            parsed = parse(request.to)
+            position = parsed.resolve(reader)
+            if isinstance(parsed, Tick):
+                position, ticks = parsed.number, parsed.ticks
         selection = None
         if request.process is not None:
             from .selection import Selection
@@ -80,6 +83,8 @@ def replay(request: Request) -> NoReturn:
                 warn_if_cut(reader)
             else:
                 _run_with_progress(session, position)
+                if ticks is not None:
+                    session.run(position + 1, ticks)
                 where = _where(session, request.process)
                 _print_json(where) if request.as_json else _print(where)
     sys.stdout.flush()
@@ -110,11 +115,13 @@ def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
     from .description import as_data, describe_event
     from .place import native_location, python_stack
 
-    event = session.next_event()
+    event = session.trace.event(session.position - 1) if session.midway else session.next_event()
+    ticks = session.ticks
     tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid] or [0]
     task = event.task if event is not None and event.task in tasks else tasks[0]
     where: dict[str, Any] = {
-        "position": session.position,
+        "position": session.position if ticks is None else session.position - 1,
+        "ticks": ticks,
         "event": as_data(event) if event is not None else None,
         "text": describe_event(event) if event is not None else "behind the last event",
         "task": task,
@@ -138,7 +145,10 @@ def _print_json(where: dict[str, Any]) -> None:
 def _print(where: dict[str, Any]) -> None:
     import linecache
 
-    print(f"event {where['position']}, task {where['task']}: {where['text']}")
+    ticks = where["ticks"]
+    position = where["position"] if ticks is None else f"{where['position']}:{ticks}"
+    behind = "" if ticks is None else f"{ticks} ticks behind "
+    print(f"event {position}, task {where['task']}: {behind}{where['text']}")
     if "native" in where:
         print(f"  native: {where['native']}")
     for frame in where.get("python", []):

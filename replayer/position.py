@@ -1,4 +1,4 @@
-"""Positions as a user writes them: `1200`, `-1`, `50%`, `+12.5s`, `exit`, `output:/regex/`, `syscall:openat#2`.
+"""Positions as a user writes them: `1200`, `1200:35`, `-1`, `50%`, `+1.5s`, `exit`, `output:/regex/`, `syscall:read#2`.
 
 `parse` reads the form, so that a slip is found before anything is opened; `Position.resolve` finds the event in a
 trace. All but `output` need the events alone; `output` replays the trace, since long writes are in nobody's event.
@@ -21,13 +21,13 @@ from ..syscalls import BY_NAME
 from ..syscalls import name as call_name
 from ..trace_reader import TraceReader
 from .description import signal_name
+from .traps import Place, Ticks
 
 FORMS = (
-    "give the number of an event, -K (from the end), start, end, exit, 50%, +12.5s, "
+    "give the number of an event, EVENT:TICKS, -K (from the end), start, end, exit, 50%, +12.5s, "
     "output:/regex/, syscall:NAME or signal:NAME, the last three with #K for the K-th"
 )
 _LATER = {
-    r"\d+:\d+": "a position between two events",
     r"exception(:-?\d+)?": "the position of an exception",
     r".+\.py:\d+(#-?\d+)?": "the position of a line",
 }
@@ -46,6 +46,8 @@ def parse(text: str) -> Position:
     """What a user wrote. Raises PyrrError when it is no position."""
     if re.fullmatch(r"-?\d+", text):
         return Number(int(text))
+    if match := re.fullmatch(r"(\d+):(\d+)", text):
+        return Tick(int(match[1]), int(match[2]))
     if text in ("start", "end", "exit"):
         return Named(text)
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)%", text):
@@ -95,6 +97,25 @@ class Number:
         if not 0 <= position <= trace.count:
             raise PyrrError(f"{self.number} is outside of the trace, which has {trace.count} events")
         return position
+
+
+@dataclass(frozen=True)
+class Tick:
+    """Between two events: where event `number` has taken effect, and its task has run for `ticks` ticks of the bytecode
+    clock."""
+
+    number: int
+    ticks: int
+
+    def resolve(self, trace: TraceReader) -> int:
+        """The event that has not taken effect yet."""
+        if self.number >= trace.count:
+            raise PyrrError(f"{self.number} is outside of the trace, which has {trace.count} events")
+        return self.number + 1
+
+    def place(self, trace: TraceReader) -> Place:
+        """As a session goes there."""
+        return Place(self.resolve(trace), (Ticks(self.ticks),))
 
 
 @dataclass(frozen=True)

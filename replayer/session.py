@@ -50,6 +50,7 @@ _CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
 _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
 _LAST_EVENTS = 5
+_TO_NEXT_STOP = -1
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
@@ -205,6 +206,11 @@ class ReplaySession:
         return self._midway
 
     @property
+    def ticks(self) -> int | None:
+        """How many ticks of the bytecode clock the task that is midway has run behind its last event."""
+        return self._engine.ticks if self._midway else None
+
+    @property
     def place(self) -> Place:
         """Where it stands, exactly: also between two events."""
         from .traps import Place
@@ -279,29 +285,32 @@ class ReplaySession:
             self._cached_files[hash_] = content
         return content
 
-    def run(self, until: int | None = None) -> None:
-        """Replays up to event `until`, before it takes effect; None is the end.
+    def run(self, until: int | None = None, ticks: int = _TO_NEXT_STOP) -> None:
+        """Replays up to event `until`, before it takes effect; None is the end. With `ticks`, only so far that the
+        event before it has taken effect, and its task has run for so many ticks of the bytecode clock.
 
-        Raises DivergenceError where the replay is not the recording.
+        Raises PyrrError where the task makes fewer ticks, and DivergenceError where the replay is not the recording.
         """
         began, start = time.perf_counter(), self.position
         try:
-            self._run(self.trace.count if until is None else min(until, self.trace.count))
+            self._run(self.trace.count if until is None else min(until, self.trace.count), ticks)
         finally:
             passed = time.perf_counter() - began
             self._cost += passed
             self._ran = self._ran[0] + passed, self._ran[1] + self.position - start
 
-    def _run(self, until: int) -> None:
+    def _run(self, until: int, ticks: int) -> None:
         self._midway, self._place = 0, None
         while not self._ended:
             try:
-                outcome, reason = self._engine.run(until)
+                outcome, reason = self._engine.run(until, ticks)
             except OSError as error:
                 raise TraceError(
                     f"{self.trace.path}: event {self.position} cannot be replayed ({error.strerror})"
                 ) from None
             if outcome == "position":
+                if ticks != _TO_NEXT_STOP:
+                    self._stand_at_tick(until, ticks)
                 return
             if outcome == "chunk":
                 if self._chunk + 1 >= len(self.trace.chunks):
@@ -315,6 +324,14 @@ class ReplaySession:
             else:
                 self._policy(self._current())
 
+    def _stand_at_tick(self, position: int, ticks: int) -> None:
+        from .traps import Place, Ticks
+
+        self._midway = self._engine.due
+        if not self._midway:
+            raise PyrrError(f"{position - 1}:{ticks} is not there: the task comes to its next stop before that")
+        self._place = Place(position, (Ticks(ticks),))
+
     def seek(self, position: int | str | Position) -> None:
         """Goes to a position, forward or backward, from the nearest checkpoint; leaves new ones on its way.
 
@@ -322,9 +339,12 @@ class ReplaySession:
         DivergenceError where the replay is not the recording.
         """
         if isinstance(position, str):
-            from .position import parse
+            from .position import Tick, parse
 
             position = parse(position)
+            if isinstance(position, Tick):
+                self.go(position.place(self.trace))
+                return
         target = position if isinstance(position, int) else position.resolve(self.trace)
         if not 0 <= target <= self.trace.count:
             raise PyrrError(f"{target} is outside of the trace, which has {self.trace.count} events")
@@ -344,6 +364,8 @@ class ReplaySession:
 
     def go(self, place: Place) -> None:
         """Goes to a place, also one between two events."""
+        from .traps import Ticks
+
         here = self.place
         way = place.legs
         if here.position == place.position and here.legs == place.legs[: len(here.legs)] and (here.legs or not way):
@@ -351,7 +373,9 @@ class ReplaySession:
         else:
             self.seek(place.position - bool(way))
         for leg in way:
-            if not self._run_traps([leg.trap], [leg.count], place.position):
+            if isinstance(leg, Ticks):
+                self.run(place.position, leg.count)
+            elif not self._run_traps([leg.trap], [leg.count], place.position):
                 raise RuntimeError(f"{place} is not there: a hit is missing")
 
     def run_to(self, traps: list[Trap], until: int | None = None) -> list[int]:
@@ -380,7 +404,7 @@ class ReplaySession:
     def hits(self, traps: list[Trap], until: Place) -> list[Hit]:
         """Runs forward from a position to a place and tells which traps were hit on the way, in order: the last
         MOST_HITS. A hit at the place itself is left out. Up to three traps, four where the place is a position."""
-        from .traps import Hit, Leg, Place
+        from .traps import Hit, Leg, Place, Ticks
 
         if self._midway:
             raise RuntimeError("hits are counted from an event on")
@@ -388,10 +412,14 @@ class ReplaySession:
         self._first_checkpoint()
         end = until.position - 1
         packed = [trap.packed(0, 0) for trap in traps]
-        packed += [leg.trap.packed(end, leg.count) for leg in until.legs]
+        packed += [leg.trap.packed(end, leg.count) for leg in until.legs if isinstance(leg, Leg)]
         self._engine.trap(packed)
         try:
-            self._go_forward(until.position)
+            if until.legs and isinstance(until.legs[0], Ticks):
+                self._go_forward(end)
+                self.run(until.position, until.legs[0].count)
+            else:
+                self._go_forward(until.position)
             found, stops = self._engine.hits(), self._engine.trapped()[4]
         finally:
             self._engine.trap([])
@@ -401,28 +429,35 @@ class ReplaySession:
         return [
             Hit(index, Place(event + 1, (Leg(traps[index], count),)), value)
             for event, index, count, stop, value in found
-            if index < len(traps) and not (until.legs and stop == stops)
+            if index < len(traps) and not (stop == stops and any(isinstance(leg, Leg) for leg in until.legs))
         ]
 
     def simplified(self, place: Place) -> Place:
         """The same place, in one leg; it is gone to."""
-        from .traps import ANY_EVENT, Leg, Place
+        from .traps import ANY_EVENT, Leg, Place, Ticks
 
-        if len(place.legs) < 2:
-            self.go(place)
-            return place
-        last = place.legs[-1].trap
+        end = place.legs[-1] if place.legs else None
+        if len(place.legs) < 2 or isinstance(end, Ticks):
+            simple = Place(place.position, place.legs[-1:])
+            self.go(simple)
+            return simple
+        assert end is not None
+        last = end.trap
         self.seek(place.position - 1)
         count = 0
         for leg in place.legs[:-1]:
-            self._engine.trap([leg.trap.packed(ANY_EVENT, leg.count), last.packed(0, 0)])
+            stops = [leg.trap.packed(ANY_EVENT, leg.count)] if isinstance(leg, Leg) else []
+            self._engine.trap([last.packed(0, 0), *stops])
             try:
-                self._go_forward(place.position)
-                count += sum(index == 1 and event == place.position - 1 for event, index, *_ in self._engine.hits())
+                if isinstance(leg, Ticks):
+                    self.run(place.position, leg.count)
+                else:
+                    self._go_forward(place.position)
+                count += sum(index == 0 and event == place.position - 1 for event, index, *_ in self._engine.hits())
             finally:
                 self._engine.trap([])
-        simple = Place(place.position, (Leg(last, count + place.legs[-1].count),))
-        assert self._run_traps([last], [place.legs[-1].count], place.position)
+        simple = Place(place.position, (Leg(last, count + end.count),))
+        assert self._run_traps([last], [end.count], place.position)
         self._place = simple
         return simple
 

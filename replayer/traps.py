@@ -42,12 +42,19 @@ class Leg:
 
 
 @dataclass(frozen=True)
+class Ticks:
+    """A part of a way from one event on: to where its task has run for so many ticks of the bytecode clock in all."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a replay stands. Without legs: before event `position`, everything before it having taken effect and run
     on. With legs: event `position - 1` has taken effect, and its task has run on for the legs, one after another."""
 
     position: int
-    legs: tuple[Leg, ...] = ()
+    legs: tuple[Leg | Ticks, ...] = ()
 
     def on(self, leg: Leg) -> Place:
         """This place and one leg more."""

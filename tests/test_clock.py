@@ -9,12 +9,18 @@ from pathlib import Path
 
 import harness
 import pytest
-from harness import Interpreter, Surroundings, victim
+from harness import LONG, Interpreter, Surroundings, victim
+from test_seek import chance, look
 
 from pyrr_debugger.clock import pack, places_in
 from pyrr_debugger.clock.opcodes import VERSIONS, Version
 from pyrr_debugger.clock.tables import dispatch_tables, leaves_flags_free
+from pyrr_debugger.errors import PyrrError
+from pyrr_debugger.events import SyscallEvent, TickEvent
+from pyrr_debugger.replayer.session import ReplaySession
 from pyrr_debugger.symbols import Elf
+from pyrr_debugger.syscalls import name as call_name
+from pyrr_debugger.trace_reader import TraceReader
 
 NAMES = [
     "fast_timer",
@@ -93,6 +99,59 @@ def test_no_table_in_other_files(one_interpreter: Interpreter) -> None:
 def _file_offset(elf: bytes, address: int) -> int:
     segment = next(s for s in Elf.parse(elf).segments if s.kind == 1 and s.vaddr <= address < s.vaddr + s.filesz)
     return segment.offset + address - segment.vaddr
+
+
+COMPUTING = """
+import os
+numbers = []
+for turn in range(3):
+    os.getppid()
+    numbers.append(sum(number * number % 7 for number in range(20000)))
+os.getppid()
+print(numbers)
+"""
+
+
+def test_positions_between_events(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """EVENT:TICKS is the same state, come to from before, from behind, and by the command; there is none too far."""
+    harness.record(trace, one_interpreter.path, "-c", COMPUTING, around=around)
+    with TraceReader(trace) as reader, ReplaySession(reader) as session:
+        calls = [e.number for e in reader.events() if isinstance(e, SyscallEvent) and call_name(e.nr) == "getppid"]
+        first, second = calls[-4:-2]
+        ticks = sorted(chance().sample(range(1, 20000), 200 if LONG else 4))
+        looks = []
+        for count in ticks:
+            session.seek(f"{first}:{count}")
+            assert (session.ticks, session.place.position, session.midway) == (count, first + 1, session.tasks[0])
+            looks.append(look(session))
+        session.seek(second)
+        at_second = look(session)
+        for count, seen in reversed(list(zip(ticks, looks, strict=True))):
+            session.seek(f"{first}:{count}")
+            assert look(session) == seen
+        session.seek(second)
+        assert look(session) == at_second
+        session.seek(f"{first}:0")
+        assert session.ticks == 0
+        with pytest.raises(PyrrError, match="is not there"):
+            session.seek(f"{second}:1000000")
+    result = harness.pyrr("replay", "--to", f"{first}:{ticks[0]}", "--json", trace)
+    where = json.loads(result.stdout)
+    ((registers, _, memory),) = looks[0].values()
+    assert (where["position"], where["ticks"]) == (first, ticks[0])
+    assert (where["registers"], where["memory_checksum"]) == (registers, memory)
+    result = harness.pyrr("replay", "--to", f"{first}:{ticks[0]}", trace)
+    assert f"event {first}:{ticks[0]}, ".encode() in result.stdout, str(result)
+
+
+def test_many_stops(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """Replay has the same registers after the same number of ticks, wherever a timer has stopped the recording."""
+    code = (victim("fast_timer").read_text()).replace("+ 0.2", f"+ {3 if LONG else 0.05}").replace("0.001", "0.0005")
+    recorded = harness.record(trace, one_interpreter.path, "-c", code, around=around)
+    with TraceReader(trace) as reader:
+        stops = sum(isinstance(event, TickEvent) for event in reader.events())
+    assert stops >= (1000 if LONG else 5), str(recorded)
+    harness.assert_same_output(recorded, harness.replay(trace))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -118,7 +118,6 @@ def test_output_in_several_writes(one_interpreter: Interpreter, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1200:4", "cannot be found yet"),
         ("exception", "cannot be found yet"),
         ("exception:2", "cannot be found yet"),
         ("app.py:71", "cannot be found yet"),

@@ -798,11 +798,18 @@ static PyObject *Replayer_restore(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Replayer_get_due(PyObject *self, void *closure)
+{
+    (void)closure;
+    const struct replayer *state = &((Replayer *)self)->state;
+    return PyLong_FromLong(state->due ? state->due->task : 0);
+}
+
 static PyObject *Replayer_get_ticks(PyObject *self, void *closure)
 {
     (void)closure;
     const struct replayer *state = &((Replayer *)self)->state;
-    return state->due ? PyLong_FromUnsignedLongLong(state->due_ticks) : Py_NewRef(Py_None);
+    return PyLong_FromUnsignedLongLong(state->due_ticks);
 }
 
 static PyObject *Replayer_get_position(PyObject *self, void *closure)
@@ -834,7 +841,8 @@ static PyMethodDef Replayer_methods[] = {
 };
 
 static PyGetSetDef Replayer_attributes[] = {
-    {"ticks", Replayer_get_ticks, NULL, "How far the last event's task has run behind it; None: to its next stop.", NULL},
+    {"due", Replayer_get_due, NULL, "The task that stands amid its way to the next event; 0: none.", NULL},
+    {"ticks", Replayer_get_ticks, NULL, "How many ticks behind the last event that task stands.", NULL},
     {"position", Replayer_get_position, NULL, "Number of the next event.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

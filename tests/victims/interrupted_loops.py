@@ -90,3 +90,4 @@ for computation in (loop, empty_loop, comprehension, generators, recursion, expr
     except Enough:
         print(computation.__name__, "interrupted")
         print("~", turns)
+signal.setitimer(signal.ITIMER_REAL, 0)
