@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -307,3 +308,15 @@ def test_signal_in_computation(one_interpreter: Interpreter, around: Surrounding
     replayed = harness.replay(tmp_path / "trace")
     assert (replayed.status, replayed.stdout) == (0, b"computing\n"), str(replayed)
     assert b" cut" in replayed.stderr
+
+
+@pytest.mark.parametrize("place", ["200000000000", "200000000004"])
+def test_gates_are_not_the_program_s(
+    place: str, compiled: Callable[..., Path], around: Surroundings, tmp_path: Path
+) -> None:
+    """A replayed program that calls a gate itself gets no task out of it which would outlive the replay."""
+    program = compiled("gate_user")
+    recorded = harness.record(tmp_path / "trace", program, place, around=around)
+    assert (recorded.status, recorded.stdout) == (128 + signal.SIGSEGV, b"now\n"), str(recorded)
+    replayed = harness.replay(tmp_path / "trace")  # which looks for what it leaves behind
+    assert replayed.status in (0, 3), str(replayed)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "agent.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +18,7 @@
 #include "../engine/repeat.h"
 #include "../engine/tracee.h"
 #include "../engine/transfer.h"
+#include "../stub/gate.h"
 #include "layout.h"
 
 _Static_assert(offsetof(struct agent_state, target) == STATE_TARGET, "layout.h");
@@ -299,8 +301,10 @@ static bool record(struct agent_frame *frame, uint64_t site)
     frame->rax = (uint64_t)result;
     const struct call_start start = {number, site, result, arguments, row->argument_count, &inputs, pairs};
     uint64_t delta = elapsed(row);
-    if (put_call(row, &start, delta)) return true;
-    if (agent_state.account.size) {
+    /* What is there of its output behind a bad page is the recorder's to find. */
+    bool plain = result != -EFAULT;
+    if (plain && put_call(row, &start, delta)) return true;
+    if (plain && agent_state.account.size) {
         agent_flush();
         if (put_call(row, &start, delta)) return true;
     }
@@ -334,7 +338,8 @@ static bool feed_outputs(struct cursor cursor)
     for (size_t i = 0; i + 1 < count; i += 2) {
         uint64_t address = read_unsigned(&cursor);
         const uint8_t *data = read_binary(&cursor, &size);
-        if (cursor.bad || address >= ADDRESS_LIMIT || agent_copy((void *)address, data, size)) return false;
+        bool ours = address < AGENT_END && address + size > GATE_PAGE;
+        if (cursor.bad || address >= ADDRESS_LIMIT || ours || agent_copy((void *)address, data, size)) return false;
     }
     return !cursor.bad;
 }
@@ -342,6 +347,7 @@ static bool feed_outputs(struct cursor cursor)
 static int64_t make_through_gate(void *maker, uint64_t number, const uint64_t arguments[6])
 {
     (void)maker;
+    if (!spares(number, arguments, GATE_PAGE, AGENT_END)) return -EPERM;
     return agent_repeat(number, arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 

@@ -7,6 +7,14 @@
 /* Since Linux 6.13; not in older headers. */
 enum { MADV_GUARD_INSTALL_ = 102, MADV_GUARD_REMOVE_ = 103 };
 
+static bool is_apart(uint64_t address, uint64_t size, uint64_t start, uint64_t end) { return address >= end || address + size <= start; }
+
+bool spares(uint64_t number, const uint64_t arguments[6], uint64_t start, uint64_t end)
+{
+    if (!is_apart(arguments[0], arguments[1], start, end)) return false;
+    return number != SYS_mremap || !(arguments[3] & MREMAP_FIXED) || is_apart(arguments[4], arguments[2], start, end);
+}
+
 int64_t map_again(uint64_t address, const uint64_t arguments[6], call_maker make, void *maker)
 {
     uint64_t type = (arguments[3] & MAP_TYPE) == MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED;

@@ -349,8 +349,13 @@ bool call_is_plain(const struct call *call)
     return true;
 }
 
-/* The gate is ours: no event may change it. */
-static bool touches_gate(uint64_t address, size_t size) { return address < GATE_PAGE + GATE_BYTES && address + size > GATE_PAGE; }
+/* The gate is ours, and so is the agent: no event may change them. */
+static uint64_t end_of_ours(const struct actor *actor) { return actor->agent ? AGENT_END : GATE_PAGE + GATE_BYTES; }
+
+static bool touches_gate(const struct actor *actor, uint64_t address, size_t size)
+{
+    return address < end_of_ours(actor) && address + size > GATE_PAGE;
+}
 
 static bool write_outputs(const struct actor *actor, struct cursor cursor)
 {
@@ -359,7 +364,7 @@ static bool write_outputs(const struct actor *actor, struct cursor cursor)
         size_t size;
         uint64_t address = read_unsigned(&cursor);
         const uint8_t *data = read_binary(&cursor, &size);
-        if (cursor.bad || touches_gate(address, size) || !tracee_write(actor->real, address, data, size)) return false;
+        if (cursor.bad || touches_gate(actor, address, size) || !tracee_write(actor->real, address, data, size)) return false;
     }
     return true;
 }
@@ -406,7 +411,11 @@ bool replayer_has_file(const struct replayer *replayer, uint64_t start, uint64_t
     return false;
 }
 
-static int64_t make_through_gate(void *actor, uint64_t number, const uint64_t arguments[6]) { return replayer_inject(actor, number, arguments); }
+static int64_t make_through_gate(void *maker, uint64_t number, const uint64_t arguments[6])
+{
+    struct actor *actor = maker;
+    return spares(number, arguments, GATE_PAGE, end_of_ours(actor)) ? replayer_inject(actor, number, arguments) : -EPERM;
+}
 
 static int64_t move_brk(struct actor *actor, uint64_t wanted)
 {
@@ -523,7 +532,7 @@ static enum outcome feed_signal(struct replayer *replayer, struct actor *actor, 
     if (place == PLACE_FAULT && !(actor->stop == STOP_FAULT && actor->signal == cause))
         return diverge(replayer, "signal %d of the program's own making did not come in the replay", cause);
     if (place == PLACE_AT_ENTRY && actor->stop != STOP_CALL) return diverge(replayer, "signal %d came at a system call that the replay does not make", signal);
-    if (touches_gate(stack, frame_size) || !tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
+    if (touches_gate(actor, stack, frame_size) || !tracee_write(actor->real, stack, frame, frame_size)) return diverge(replayer, "the signal frame does not fit into the replayed memory");
     if (!set_state(actor, registers, size, xstate, xstate_size)) return damaged(replayer);
     return OUTCOME_POSITION;
 }

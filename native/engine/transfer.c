@@ -2,6 +2,7 @@
 #define PYRR_SYSCALL_ROWS
 #include "transfer.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -11,7 +12,7 @@ _Static_assert(sizeof(struct msghdr) == 56, "struct msghdr");
 _Static_assert(sizeof(struct mmsghdr) == 64, "struct mmsghdr");
 _Static_assert(sizeof(struct iovec) == 16, "struct iovec");
 
-enum { MAX_VECTORS = 1024, MAX_STRINGS = 65536 };
+enum { MAX_VECTORS = 1024, MAX_STRINGS = 65536, FAULT_LIMIT = 1 << 20 };
 
 /* The number under which the row of a command stands (Row.command of the specification). */
 static uint64_t command_of(const struct syscall_row *row, const uint64_t arguments[6])
@@ -151,14 +152,18 @@ static void add_transfer(pid_t pid, const struct transfer *transfer, const uint6
 
 static bool applies(const struct transfer *transfer, int64_t result)
 {
-    return transfer->when == WHEN_ALWAYS || (transfer->when == WHEN_ERROR) == (result < 0);
+    return transfer->when == WHEN_ALWAYS || (transfer->when == WHEN_ERROR) == (result < 0) || result == -EFAULT;
 }
 
 void transfer_outputs(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], int64_t result,
                       struct ranges *ranges)
 {
+    /* A call that meets a bad page has written what lies before it: all that was asked for is taken, as far as it is there. */
+    int64_t size = result == -EFAULT ? FAULT_LIMIT : result;
     for (unsigned i = 0; i < row->out_count; i++)
-        if (applies(&row->out[i], result)) add_transfer(pid, &row->out[i], arguments, result, true, ranges);
+        if (applies(&row->out[i], result)) add_transfer(pid, &row->out[i], arguments, size, true, ranges);
+    for (size_t i = 0; result == -EFAULT && i < ranges->count; i++)
+        if (ranges->item[i].iov_len > FAULT_LIMIT) ranges->item[i].iov_len = FAULT_LIMIT;
 }
 
 void transfer_sent(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], int64_t result,

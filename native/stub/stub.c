@@ -4,6 +4,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/prctl.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -41,6 +42,9 @@ static inline long call(long number, long a, long b, long c, long d, long e)
 /* Memory management, tasks and their end. None of them reaches a file, a socket or another process. */
 #define PERMIT(number) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), RETURN(SECCOMP_RET_ALLOW)
 
+/* What the replayer itself asks for; and a signal at the end. Above all not CLONE_UNTRACED: nobody would stop such a task. */
+#define CLONE_PERMITTED (0xff | CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM)
+
 void stub_main(void);
 __attribute__((noreturn, section(".text.start"))) void stub_main(void)
 {
@@ -63,9 +67,15 @@ __attribute__((noreturn, section(".text.start"))) void stub_main(void)
         PERMIT(SYS_mprotect),
         PERMIT(SYS_mremap),
         PERMIT(SYS_madvise),
-        PERMIT(SYS_clone),
         PERMIT(SYS_exit),
         PERMIT(SYS_exit_group),
+        SKIP_UNLESS(SYS_clone, 7),
+        LOAD(offsetof(struct seccomp_data, instruction_pointer)),
+        SKIP_UNLESS((uint32_t)(GATE_RETURN & 0xffffffff), 5),
+        LOAD(offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (uint32_t)~CLONE_PERMITTED, 3, 0),
+        LOAD(offsetof(struct seccomp_data, args[0]) + 4),
+        PERMIT(0),
         RETURN(SECCOMP_RET_KILL_PROCESS),
     };
     struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
