@@ -8,6 +8,7 @@ import click
 
 _COMMANDS = {
     "record": "Record a program and its children.",
+    "hunt": "Record under chaos until the program fails; find the order that does it.",
     "replay": "Replay a trace, to its end or to an event.",
     "debug": "Look at a program at any position; step backward.",
     "gdb": "Look at a program at any position with gdb.",

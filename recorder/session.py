@@ -41,6 +41,7 @@ _SYS_PWRITE64, _SYS_PWRITEV = 18, 296
 _SYS_SETRLIMIT, _SYS_PRLIMIT = 160, 302
 _SYS_SENDFILE, _SYS_COPY_FILE_RANGE, _SYS_PROCESS_VM_WRITEV = 40, 326, 311
 _FLUSH_SECONDS = 0.25
+_DEADLOCK_LOOKS = 2  # at a program that sleeps, before it is said to sleep for good
 _STUB_DISTANCE = 1 << 20  # bytes from a program down to the stubs for its sites
 _WINDOW = 4096  # bytes that an unknown call may have written behind each pointer
 _OWN_SIGNALS = {
@@ -65,12 +66,14 @@ class CannotRecord(Exception):
 
 class Recording(NamedTuple):
     """What came of a session. `status` is the exit status of the program as a shell gives it (128 + signal);
-    `failure` says why the trace is cut, if it is."""
+    `failure` says why the trace is cut, if it is; `hung` that the program was killed after its time, or when all of
+    it slept for good."""
 
     path: str
     status: int
     events: int
     failure: str | None
+    hung: bool = False
 
 
 def find_program(command: str) -> str:
@@ -89,6 +92,26 @@ Schedule: TypeAlias = "list[tuple[int, int, int]]"
 """Decisions of the scheduler: which task, where in its course, and who goes on then (native/engine/scheduler.h)."""
 
 
+class Decided(NamedTuple):
+    """A decision of the scheduler: the task of that number (of their beginnings, from 0), at a place in its own
+    course, was followed by another. `from_task` (0: it had ended) and `to_task` are their ids, `next_at` the place of
+    the other in its course, `event` the next event then; `preempts` tells that the first could have gone on."""
+
+    task: int
+    course: int
+    next: int
+    from_task: int
+    to_task: int
+    next_at: int
+    event: int
+    preempts: bool
+
+    @property
+    def asked(self) -> tuple[int, int, int]:
+        """As a schedule has it."""
+        return self.task, self.course, self.next
+
+
 class RecordingSession:
     """Records one command and all its children into a new trace."""
 
@@ -102,8 +125,10 @@ class RecordingSession:
         agent: bool = True,
         seed: int | None = None,
         schedule: Schedule | None = None,
+        limit: float | None = None,
     ) -> None:
         """With a `seed` tasks take turns at random; with a `schedule` as it says, and else only where one sleeps.
+        After `limit` seconds the program is killed, and earlier if all of it sleeps for good.
         Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
         self._program = find_program(command[0])
         self._command = command
@@ -123,6 +148,9 @@ class RecordingSession:
         self._engine = _engine.Recorder(
             checksum_every, wait, follow_forks=follow != "none", agent=image, seed=seed, schedule=schedule
         )
+        self._limit = limit
+        self._hung = False
+        self._quiet = -1, 0
         self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
         self._status = 0
@@ -150,6 +178,7 @@ class RecordingSession:
 
     def run(self) -> Recording:
         """Runs the program to its end, recorded as long as the trace can be written."""
+        self._started = time.monotonic()
         # One processor for tracer and tracees: a stop then costs a tenth (docs/performance.md).
         os.sched_setaffinity(0, {self._core})
         try:
@@ -161,14 +190,29 @@ class RecordingSession:
             self._writer.discard()
             status = 127 if error.errno == errno.ENOENT else 126
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
-        with _signals(self._root, self._engine.knows):
+        with _signals(self._root, self._engine.knows, self._look_at_the_time):
             failure = self._record()
             if failure:
                 self._live_on()
         self._writer.close()
         if not failure and self._writer.error:
             failure = _write_failure(self._writer)
-        return Recording(self._writer.path, _shell_status(self._status), self._engine.events, failure)
+        return Recording(self._writer.path, _shell_status(self._status), self._engine.events, failure, self._hung)
+
+    def decisions(self) -> list[Decided]:
+        """Where the turns of tasks ended otherwise than usual, in order."""
+        return [Decided(*decided) for decided in self._engine.decisions()]
+
+    def _look_at_the_time(self) -> None:
+        """Called every now and then while the program runs: kills it when it hangs."""
+        if self._limit is None or self._hung:
+            return
+        events, times = self._quiet
+        asleep = events == self._engine.events and self._engine.deadlocked()
+        self._quiet = self._engine.events, times + 1 if asleep else 0
+        if times >= _DEADLOCK_LOOKS or time.monotonic() > self._started + self._limit:
+            self._hung = True
+            self._engine.kill()
 
     def _record(self) -> str | None:
         """Handles requests until the program has ended (None), or until recording cannot go on (the reason)."""
@@ -429,7 +473,7 @@ def _current_core(allowed: set[int]) -> int:
 
 
 @contextlib.contextmanager
-def _signals(root: int, is_recorded: Callable[[int], bool]) -> Iterator[None]:
+def _signals(root: int, is_recorded: Callable[[int], bool], tick: Callable[[], None]) -> Iterator[None]:
     """While a program is recorded, the terminal's signals are its own, and what others send to the recorder is
     passed on to it. What the program sends to its process group, the recorder among it, has reached it already. The
     timer makes waiting return, so that events reach the disk and signals are looked at while the program sleeps."""
@@ -441,6 +485,7 @@ def _signals(root: int, is_recorded: Callable[[int], bool]) -> Iterator[None]:
             if not is_recorded(info.si_pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(root, info.si_signo)
+        tick()
 
     handlers: dict[signal.Signals, Any] = dict.fromkeys(terminal, signal.SIG_IGN)
     handlers[signal.SIGALRM] = pass_on

@@ -80,10 +80,11 @@ def python_thread(
         threads = interpreter.threads(known) if interpreter else []
     except (OSError, KeyError):
         return None
-    # glibc's pthread_t is the address of the thread's control block, which fs points at.
-    for thread in threads:
-        if thread.native_thread == pointer:
-            return thread
+    # glibc's pthread_t is the address of the thread's control block, which fs points at. A thread that has not begun
+    # yet has that of its creator, and no frames.
+    own = sorted((it for it in threads if it.native_thread == pointer), key=lambda thread: not thread.frames)
+    if own:
+        return own[0]
     return threads[0] if len(threads) == 1 else None
 
 

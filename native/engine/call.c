@@ -103,7 +103,7 @@ void put_call(struct recorder *recorder, struct task *task, int64_t result)
     if (stream) wire_unsigned(events, stream);
     if (sent) wire_binary(events, recorder->sent.data, recorder->sent.size);
     recorder->sent.size = 0;
-    if (is_own_call(task->row, task->entry.orig_rax)) turn_passes(&task->turn, 1);
+    if (is_own_call(task->entry.orig_rax) && !is_restart(result)) turn_passes(&task->turn, 1);
     if (!task->row) return;
     follow_streams(recorder, task, result);
     watch_memory_file(recorder, task, result);

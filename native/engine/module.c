@@ -456,12 +456,25 @@ static PyObject *Recorder_decisions(PyObject *self, PyObject *args)
     for (size_t i = 0; list && i < scheduler->logged; i++) {
         const struct decided *decided = &scheduler->log[i];
         const struct decision *decision = &decided->decision;
-        PyObject *item = Py_BuildValue("(IKIKN)", decision->task, (unsigned long long)decision->course, decision->next,
-                                       (unsigned long long)decided->event, PyBool_FromLong(decided->preempts));
+        PyObject *item = Py_BuildValue("(IKIiiKKN)", decision->task, (unsigned long long)decision->course, decision->next, decided->from, decided->to,
+                                       (unsigned long long)decided->next_at, (unsigned long long)decided->event, PyBool_FromLong(decided->preempts));
         if (!item) Py_CLEAR(list);
         else PyList_SET_ITEM(list, (Py_ssize_t)i, item);
     }
     return list;
+}
+
+static PyObject *Recorder_deadlocked(PyObject *self, PyObject *args)
+{
+    (void)args;
+    return PyBool_FromLong(recorder_is_deadlocked(&((Recorder *)self)->state));
+}
+
+static PyObject *Recorder_kill(PyObject *self, PyObject *args)
+{
+    (void)args;
+    recorder_kill(&((Recorder *)self)->state);
+    Py_RETURN_NONE;
 }
 
 static PyObject *Recorder_get_events(PyObject *self, void *closure)
@@ -499,7 +512,9 @@ static PyMethodDef Recorder_methods[] = {
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
     {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},
-    {"decisions", Recorder_decisions, METH_NOARGS, "decisions() -> [(task, course, next, event, preempts)]: of the scheduler, but for the usual ones."},
+    {"decisions", Recorder_decisions, METH_NOARGS, "decisions() -> [(task, course, next, from, to, next_at, event, preempts)]: of the scheduler, but for the usual ones."},
+    {"deadlocked", Recorder_deadlocked, METH_NOARGS, "deadlocked() -> bool: every task sleeps until another one wakes it."},
+    {"kill", Recorder_kill, METH_NOARGS, "kill(): SIGKILL for every recorded process."},
     {"knows", Recorder_knows, METH_VARARGS, "knows(pid) -> bool: it is a recorded process, or was until lately."},
     {NULL, NULL, 0, NULL},
 };

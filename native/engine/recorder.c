@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,7 +179,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         return REQUEST_COMPATIBILITY;
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
-    task->turn.behind = is_own_call(task->row, task->entry.orig_rax) ? AT_CALL : 0;
+    task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : 0;
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -288,6 +289,31 @@ static bool sleeps_for_a_time(const struct task *task)
     case SYS_ppoll: return arguments[2] != 0;
     default: return false;
     }
+}
+
+static bool sleeps_for_another(const struct task *task)
+{
+    const uint64_t *arguments = task->arguments;
+    if (!task->group || !task->in_call || tracee_state(task->turn.tid) != 'S') return false;
+    switch (task->entry.orig_rax) {
+    case SYS_futex: return (arguments[1] & FUTEX_CMD_MASK) != FUTEX_LOCK_PI && !arguments[3];
+    case SYS_wait4: return !(arguments[2] & WNOHANG);
+    case SYS_waitid: return !(arguments[3] & WNOHANG);
+    default: return false;
+    }
+}
+
+bool recorder_is_deadlocked(const struct recorder *recorder)
+{
+    for (const struct task *task = first_task(recorder); task; task = next_task(task))
+        if (!sleeps_for_another(task)) return false;
+    return first_task(recorder) != NULL;
+}
+
+void recorder_kill(const struct recorder *recorder)
+{
+    for (const struct task *task = first_task(recorder); task; task = next_task(task))
+        if (task->group) kill(task->group->pid, SIGKILL);
 }
 
 /* Lets the task that shares our processor run for a while. Yielding is cheap, but the kernel may hand the processor straight

@@ -160,6 +160,9 @@ void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, 
 /* Lets a process go on untraced, with the time stamp counter readable again. */
 void recorder_leave(struct recorder *recorder, struct group *group, const char *reason);
 void recorder_detach(struct recorder *recorder, const char *reason);
+/* Whether every task sleeps until another one wakes it. */
+bool recorder_is_deadlocked(const struct recorder *recorder);
+void recorder_kill(const struct recorder *recorder);
 /* Whether this is one of the recorded processes, or was until lately. */
 bool recorder_knows(const struct recorder *recorder, pid_t pid);
 /* Puts the agent into a program that has just been executed. False where the kernel does not let us. */

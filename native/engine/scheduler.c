@@ -4,7 +4,10 @@
 #include <string.h>
 
 enum {
-    SCALES = 11,
+    SCALES = 8,
+    LARGE_SCALES = 14,
+    RANKS = 1 << 16,
+    MOST_CHANGES = 4,
     LONGEST_SLICE = 200 * 1000 * 1000, /* where turns do not end by time, a task that waits for others in a loop must not wait for ever */
     SHORT_PATIENCE = 10 * 1000 * 1000, /* CPython's thread asks for the interpreter's lock every 5 ms */
     LONG_PATIENCE = 60 * 1000 * 1000,
@@ -14,6 +17,33 @@ enum {
 
 static const uint64_t IDLE = UINT64_C(3) * 1000 * 1000 * 1000;
 
+/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) */
+static uint64_t draw(struct scheduler *scheduler, uint64_t limit)
+{
+    uint64_t number = scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
+    number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (number ^ number >> 31) % limit;
+}
+
+static uint64_t place_of(const struct turn *turn) { return course_of(turn->calls, turn->behind); }
+
+/* Where the turn of a task ends. It gets at least one call of its own made, or nobody would come forward. */
+static uint64_t end_of_turn(struct scheduler *scheduler, const struct turn *turn)
+{
+    uint64_t end = UINT64_MAX;
+    if (scheduler->policy == POLICY_CHAOS) {
+        if (scheduler->ranked && !scheduler->changes) return end;
+        uint64_t calls = draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->scale + 1));
+        return course_of(turn->calls + (turn->behind == AT_CALL) + (uint32_t)calls, AT_CALL);
+    }
+    for (size_t i = 0; i < scheduler->listed; i++) {
+        const struct decision *decision = &scheduler->list[i];
+        if (decision->task == turn->number && decision->course > place_of(turn) && decision->course < end) end = decision->course;
+    }
+    return end;
+}
+
 void scheduler_add(struct scheduler *scheduler, struct turn *turn)
 {
     struct turn **link = &scheduler->first;
@@ -21,6 +51,9 @@ void scheduler_add(struct scheduler *scheduler, struct turn *turn)
     *link = turn;
     turn->next = NULL;
     turn->number = scheduler->added++;
+    if (scheduler->policy == POLICY_CHAOS) turn->rank = RANKS + (uint32_t)draw(scheduler, RANKS);
+    /* Who was alone had all the time there is. */
+    if (scheduler->current && scheduler->until == UINT64_MAX && scheduler->policy != POLICY_TURNS) scheduler->until = end_of_turn(scheduler, scheduler->current);
 }
 
 void scheduler_remove(struct scheduler *scheduler, struct turn *turn)
@@ -61,34 +94,28 @@ void turn_passes(struct turn *turn, uint32_t calls)
     turn->behind = turn->sleeps = 0;
 }
 
-/* The first after `last` that can go on, itself being the last one asked. */
+/* The first after `last` that can go on, itself being the last one asked; of those that have been demoted least. */
 static struct turn *next_turn(const struct scheduler *scheduler, struct turn *last)
 {
-    struct turn *turn = last && last->next ? last->next : scheduler->first;
+    struct turn *turn = last && last->next ? last->next : scheduler->first, *found = NULL;
     for (struct turn *first = turn; turn;) {
-        if (turn_can_go_on(turn)) return turn;
+        if (turn_can_go_on(turn) && (!found || turn->demoted < found->demoted)) found = turn;
         turn = turn->next ? turn->next : scheduler->first;
         if (turn == first) break;
     }
-    return NULL;
+    return found;
 }
 
 void scheduler_yield(struct scheduler *scheduler) { scheduler->yielded = true; }
-
-/* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) */
-static uint64_t draw(struct scheduler *scheduler, uint64_t limit)
-{
-    uint64_t number = scheduler->random += UINT64_C(0x9e3779b97f4a7c15);
-    number = (number ^ number >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    number = (number ^ number >> 27) * UINT64_C(0x94d049bb133111eb);
-    return (number ^ number >> 31) % limit;
-}
 
 void scheduler_be_chaotic(struct scheduler *scheduler, uint64_t seed)
 {
     scheduler->policy = POLICY_CHAOS;
     scheduler->random = seed;
-    scheduler->scale = (unsigned)draw(scheduler, SCALES);
+    scheduler->scale = (unsigned)draw(scheduler, draw(scheduler, 4) ? SCALES : LARGE_SCALES);
+    scheduler->ranked = draw(scheduler, 2);
+    scheduler->lowest = RANKS;
+    scheduler->changes = 1 + (unsigned)draw(scheduler, MOST_CHANGES);
     scheduler->disorder = (unsigned)draw(scheduler, 4);
     scheduler->slice = LONGEST_SLICE;
     scheduler->until = UINT64_MAX;
@@ -116,8 +143,6 @@ void scheduler_free(struct scheduler *scheduler)
     scheduler->listed = scheduler->logged = scheduler->log_room = 0;
 }
 
-static uint64_t place_of(const struct turn *turn) { return course_of(turn->calls, turn->behind); }
-
 static bool is_over_by_time(const struct scheduler *scheduler, uint64_t now) { return scheduler->yielded || now - scheduler->slice_start >= scheduler->slice; }
 
 bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now)
@@ -135,33 +160,26 @@ uint64_t scheduler_allowance(const struct scheduler *scheduler)
     return calls > current->calls ? calls - current->calls : 0;
 }
 
-/* Where the turn of a task ends. It gets at least one call of its own made, or nobody would come forward. */
-static uint64_t end_of_turn(struct scheduler *scheduler, const struct turn *turn)
+/* Whether it is ready, or about to be. */
+static bool is_candidate(const struct scheduler *scheduler, const struct turn *turn, bool sleepers)
 {
-    uint64_t end = UINT64_MAX;
-    if (scheduler->policy == POLICY_CHAOS) {
-        uint64_t calls = draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->scale + 1));
-        return course_of(turn->calls + (turn->behind == AT_CALL) + (uint32_t)calls, AT_CALL);
-    }
-    for (size_t i = 0; i < scheduler->listed; i++) {
-        const struct decision *decision = &scheduler->list[i];
-        if (decision->task == turn->number && decision->course > place_of(turn) && decision->course < end) end = decision->course;
-    }
-    return end;
+    if (turn == scheduler->current) return false;
+    return turn_can_go_on(turn) || (sleepers && turn->state == TASK_BLOCKED && turn->wakes);
 }
 
-/* One that is ready, or about to be. */
 static struct turn *draw_turn(struct scheduler *scheduler, bool sleepers)
 {
     uint64_t count = 0;
-    for (struct turn *turn = scheduler->first; turn; turn = turn->next)
-        count += turn != scheduler->current && (turn_can_go_on(turn) || (sleepers && turn->state == TASK_BLOCKED && turn->wakes));
-    if (!count) return NULL;
-    uint64_t left = draw(scheduler, count);
+    struct turn *highest = NULL;
     for (struct turn *turn = scheduler->first; turn; turn = turn->next) {
-        if (turn == scheduler->current || !(turn_can_go_on(turn) || (sleepers && turn->state == TASK_BLOCKED && turn->wakes))) continue;
-        if (!left--) return turn;
+        if (!is_candidate(scheduler, turn, sleepers)) continue;
+        count++;
+        if (!highest || turn->rank > highest->rank) highest = turn;
     }
+    if (!count || scheduler->ranked) return highest;
+    uint64_t left = draw(scheduler, count);
+    for (struct turn *turn = scheduler->first; turn; turn = turn->next)
+        if (is_candidate(scheduler, turn, sleepers) && !left--) return turn;
     return NULL;
 }
 
@@ -193,8 +211,9 @@ struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_
         scheduler->patience = LISTED_PATIENCE;
         return scheduler->wish;
     }
-    if (!able && draw(scheduler, 4) >= scheduler->disorder) return NULL;
-    scheduler->wish = draw_turn(scheduler, able);
+    if (!able && !scheduler->ranked && draw(scheduler, 4) >= scheduler->disorder) return NULL;
+    if (able && scheduler->ranked) scheduler->current->rank = --scheduler->lowest;
+    scheduler->wish = draw_turn(scheduler, able && draw(scheduler, 2));
     if (!scheduler->wish || turn_can_go_on(scheduler->wish)) return scheduler->wish;
     scheduler->patience = draw(scheduler, 4) ? SHORT_PATIENCE : LONG_PATIENCE;
     if (scheduler->idle < scheduler->patience) return scheduler->wish = NULL;
@@ -211,8 +230,14 @@ static void log_decision(struct scheduler *scheduler, const struct turn *next, b
         scheduler->log = log;
         scheduler->log_room = room;
     }
-    scheduler->log[scheduler->logged++] =
-        (struct decided){{number_of_current(scheduler), next->number, place_of_current(scheduler, preempts)}, scheduler->event, preempts};
+    scheduler->log[scheduler->logged++] = (struct decided){
+        .decision = {number_of_current(scheduler), next->number, place_of_current(scheduler, preempts)},
+        .from = scheduler->current ? scheduler->current->tid : 0,
+        .to = next->tid,
+        .next_at = place_of(next),
+        .event = scheduler->event,
+        .preempts = preempts,
+    };
 }
 
 struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool may_switch)
@@ -220,12 +245,16 @@ struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool ma
     struct turn *current = scheduler->current, *wish = scheduler->wish;
     bool able = current && turn_can_go_on(current);
     if (able && !(may_switch && scheduler_is_over(scheduler, now))) return current;
+    bool by_time = is_over_by_time(scheduler, now), turns = scheduler->policy == POLICY_TURNS;
+    if (able && !turns && by_time) current->demoted = ++scheduler->demotions;
     struct turn *usual = next_turn(scheduler, current);
     if (!usual) return NULL;
-    if (able && scheduler->policy != POLICY_TURNS && !is_over_by_time(scheduler, now)) usual = current;
+    if (able && !turns && !by_time) usual = current;
     struct turn *next = wish && turn_can_go_on(wish) ? wish : usual;
-    if (scheduler->policy != POLICY_TURNS) {
+    if (!turns) {
         if (next != current && (able || next != usual)) log_decision(scheduler, next, able);
+        if (next != current && able && scheduler->changes) scheduler->changes--;
+        if (next != current && able && next == wish) current->demoted = ++scheduler->demotions;
         if (current && !able) current->sleeps++;
         scheduler->until = end_of_turn(scheduler, next);
     }

@@ -36,6 +36,8 @@ struct turn {
     uint32_t calls, behind;
     uint32_t sleeps; /* since the last of its own calls */
     bool wakes;      /* by itself: it sleeps for a time only */
+    uint32_t rank;
+    uint32_t demoted; /* by a preemption, the latest one having the highest number: who has not been goes on first */
 };
 
 /* At this place in the course of a task the next turn is another's. */
@@ -46,6 +48,8 @@ struct decision {
 
 struct decided {
     struct decision decision;
+    pid_t from, to;   /* 0: it has ended */
+    uint64_t next_at; /* where the next one is in its course */
     uint64_t event;
     bool preempts; /* else the task could not go on, and another than the next in order was chosen */
 };
@@ -66,6 +70,9 @@ struct scheduler {
     uint64_t random;
     unsigned scale;    /* slices have up to 1 << scale calls */
     unsigned disorder; /* of 4 successors of a sleeping task so many are drawn */
+    bool ranked;       /* successors are not drawn: the highest rank goes on, and who has had its slice is the lowest from then on */
+    uint32_t lowest, demotions;
+    unsigned changes;  /* slices that are left, of ranked tasks */
     struct decision *list;
     size_t listed;
     struct decided *log;
