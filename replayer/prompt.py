@@ -1,41 +1,32 @@
 """The prompt of `pyrr debug`: pdb's commands, and their reverse.
 
-Every move ends at an event. `COMMANDS` is the only list of commands: help, completion and dispatch come from it.
+`COMMANDS` is the only list of commands: help, completion and dispatch come from it.
 """
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import pprint
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
 
 from ..errors import PyrrError
-from ..events import Event
 from ..pythonstack import Value
 from ..pythonstack.memory import UnreadableError
 from . import expression
+from .debugger import Breakpoint, Debugger, Stop
 from .description import describe_event
 from .evaluation import EvaluationError, evaluate
 from .place import native_location, python_thread
-from .position import Occurrence, Output, parse
+from .position import parse
 from .session import ReplaySession
-from .stack import PythonStack, Way, handled_stack, stack_of
+from .stack import PythonStack
 
 _AROUND = 5  # lines of source before and behind the current one
 _EVENTS = 5
-
-
-@dataclass
-class Breakpoint:
-    """A place where `continue` stops: events that meet a condition."""
-
-    number: int
-    text: str
-    meets: Callable[[Event], bool]
-    temporary: bool
 
 
 @dataclass(frozen=True)
@@ -58,6 +49,7 @@ COMMANDS = (
     _command("up u", "[N]", "look at the caller"),
     _command("down d", "[N]", "look at the called frame"),
     _command("list l", "[LINE]", "source around the current line, or around LINE"),
+    _command("longlist ll", "", "the source of the whole function"),
     _command("args a", "", "the arguments of the frame"),
     _command("locals", "", "the local variables of the frame"),
     _command("p", "EXPRESSION", "its value; it is evaluated in a clone: nothing of the replay changes", "do_print"),
@@ -71,25 +63,38 @@ COMMANDS = (
     _command("threads", "", "the tasks"),
     _command("thread", "N", "look at task N"),
     _command(
-        "seek", "POSITION", "go to a position: 1200, -1, exit, 50%, +1.5s, output:/regex/, syscall:NAME#K, signal:NAME"
+        "seek",
+        "POSITION",
+        "go to: 1200, -1, exit, 50%, +1.5s, output:/regex/, syscall:NAME#K, signal:NAME, file.py:LINE#K, exception",
     ),
     _command("event e", "[N]", "one event forward, or N"),
     _command("revent re", "[N]", "one event back, or N"),
-    _command("step s", "", "forward to an event at another line, of any function of this thread"),
-    _command("rstep rs", "", "back to an event at another line, of any function of this thread"),
-    _command("next n", "", "forward to an event at another line of this frame, or out of it"),
-    _command("rnext rn", "", "back to an event at another line of this frame, or out of it"),
-    _command("until unt", "[LINE]", "forward to an event at a later line of this frame, or out of it"),
-    _command("runtil runt", "[LINE]", "back to an event at an earlier line of this frame, or out of it"),
-    _command("return r", "", "forward to an event at which this frame has returned", "do_return"),
-    _command("rreturn rr", "", "back to the last event before this frame was called"),
+    _command("restart run", "", "go to the start; breakpoints stay"),
+    _command("step s", "", "forward to the next line, of any function of this thread"),
+    _command("rstep rs", "", "back to the line before, of any function of this thread"),
+    _command("next n", "", "forward to the next line of this frame, or of its caller"),
+    _command("rnext rn", "", "back to the line before of this frame, or to the line that called it"),
+    _command("until unt", "[LINE]", "forward to a later line of this frame, or to where it has returned"),
+    _command("runtil runt", "[LINE]", "back to an earlier line of this frame, or to the line that called it"),
+    _command("return r", "", "forward to where this frame has returned", "do_return"),
+    _command("rreturn rr", "", "back to the line that called this frame"),
     _command("continue c cont", "", "forward to a breakpoint, or to the end", "do_continue"),
     _command("rcontinue rc", "", "back to a breakpoint, or to the start"),
     _command(
-        "break b", "[syscall:NAME | signal:NAME | output:/regex/]", "stop there; without a place, list all", "do_break"
+        "break b",
+        "[[FILE:]LINE | [FILE:]FUNCTION | syscall:NAME | signal:NAME | output:/regex/][, CONDITION]",
+        "stop there; without a place, list all",
+        "do_break",
     ),
-    _command("tbreak", "syscall:NAME | signal:NAME | output:/regex/", "stop there once"),
-    _command("clear cl", "[N]", "remove breakpoint N, or all"),
+    _command("tbreak", "as break", "stop there once"),
+    _command("condition", "N [CONDITION]", "stop at breakpoint N only if it is true; without one, always"),
+    _command("ignore", "N [COUNT]", "pass breakpoint N by COUNT times"),
+    _command("commands", "[N]", "the lines up to 'end' are carried out at breakpoint N, or at the last one"),
+    _command("enable", "[N ...]", "breakpoints are in use again"),
+    _command("disable", "[N ...]", "breakpoints are kept, but not stopped at"),
+    _command("clear cl", "[N ... | FILE:LINE]", "remove breakpoints, or all"),
+    _command("display", "[EXPRESSION]", "show its value at each stop where it has changed; without one, list all"),
+    _command("undisplay", "[EXPRESSION]", "no longer"),
     _command("help h", "[COMMAND]", "this list"),
     _command("quit q exit", "", "leave"),
 )
@@ -109,11 +114,14 @@ class Prompt:
     stack: PythonStack = field(init=False)
     index: int = 0
     """The frame that is looked at: 0 is the innermost."""
-    breakpoints: list[Breakpoint] = field(default_factory=list)
+    debugger: Debugger = field(init=False)
 
     def __post_init__(self) -> None:
         self._last = ""
-        self._numbers = 0
+        self._displayed: dict[str, str] = {}
+        self._collecting: Breakpoint | None = None
+        self.debugger = Debugger(self.session)
+        self.debugger.complaint = lambda text: self.say(f"*** {text}")
         self.look()
 
     # The user's side
@@ -123,7 +131,7 @@ class Prompt:
         command = " ".join(map(str, self.session.trace.header["command"]))
         self.say(f"{self.session.trace.path}: {command}, {self.session.trace.count} events. 'help' lists the commands.")
         self.say(f"at {where}:")
-        if self.stack.exception is None and (handled := handled_stack(self.session, self.stack.task)):
+        if self.stack.exception is None and (handled := self.debugger.handled()):
             self._take(handled)
         self.show()
 
@@ -137,6 +145,9 @@ class Prompt:
 
     def execute(self, line: str) -> None:
         """Carries out one command; an empty line repeats the last one. Raises Quit."""
+        if self._collecting is not None:
+            self._collect(line.strip())
+            return
         line = line.strip() or self._last
         self._last = line
         if not line:
@@ -171,20 +182,20 @@ class Prompt:
     # Where we are
 
     def look(self, task: int | None = None) -> None:
-        """Takes the stack of this position: of a task, or of the one whose event comes next."""
-        event = self.session.next_event()
-        tasks = self.session.tasks
-        if task is None or task not in tasks:
-            task = event.task if event and event.task in tasks else next(iter(tasks), 0)
-        self._take(stack_of(self.session, task) if task in tasks else PythonStack(task, ()))
+        """Takes the stack of this position: of a task, or of the one that runs, or whose event comes next."""
+        self.debugger.look(task)
+        self._take(self.debugger.stack())
 
     def _take(self, stack: PythonStack) -> None:
         self.stack, self.index = stack, 0
+        self.debugger.past = stack if stack.exception is not None else None
 
     def show(self) -> None:
         """Where we are, in two or three lines."""
         event = self.session.next_event()
         text = describe_event(event) if event else "behind the last event"
+        if self.session.midway:
+            text = f"on its way to {text}"
         self.say(f"event {self.session.position}, task {self.stack.task}: {text}")
         if self.stack.exception is not None:
             self.say(f"  the exception {self.stack.exception}, and the frames as it left them:")
@@ -241,6 +252,19 @@ class Prompt:
             mark = "->" if number == frame.line else "  "
             self.say(f"{number:>4} {mark} {lines[number - 1].rstrip()}")
 
+    def do_longlist(self, _: str) -> None:
+        if not self.stack.frames:
+            raise PyrrError("no Python frame")
+        frame = self.stack.frames[self.index]
+        lines = inspect.getblock(linecache.getlines(frame.file)[max(frame.first_line - 1, 0) :])
+        if not lines:
+            raise PyrrError(f"{frame.file} is not here: the source is looked up where it was recorded")
+        if frame.function == "<module>":
+            lines = linecache.getlines(frame.file)
+        first = 1 if frame.function == "<module>" else frame.first_line
+        for number, line in enumerate(lines, first):
+            self.say(f"{number:>4} {'->' if number == frame.line else '  '} {line.rstrip()}")
+
     def do_args(self, _: str) -> None:
         self._show_variables(self.stack.arguments(self.index))
 
@@ -288,7 +312,7 @@ class Prompt:
         self.say("(in a clone: the replay is what it was)")
 
     def do_exception(self, _: str) -> None:
-        stack = handled_stack(self.session, self.stack.task)
+        stack = self.debugger.handled()
         if stack is None:
             raise PyrrError("no exception is being handled here")
         self._take(stack)
@@ -347,113 +371,158 @@ class Prompt:
     def _arrive(self) -> None:
         self.look()
         self.show()
+        self._show_displayed()
 
-    def _along(self, way: Callable[[Way], bool]) -> None:
-        """Moves along the frames, and looks at the same frame again or at what is left of it."""
+    def do_restart(self, _: str) -> None:
+        self.session.seek(0)
+        self._arrive()
+
+    def _moved(self, stop: Stop) -> None:
+        """Shows where a move has come to."""
+        self.look(self.debugger.task)
+        if stop.breakpoint is not None:
+            self.say(f"breakpoint {stop.breakpoint.number}, {stop.breakpoint.text}")
+        elif stop.reason != "line":
+            self.say("the start:" if stop.reason == "start" else "the end:")
+        self.show()
+        self._show_displayed()
+        if stop.breakpoint is not None:
+            for line in stop.breakpoint.commands:
+                self.execute(line)
+
+    def _frame(self) -> int:
         if not self.stack.frames:
             raise PyrrError("no Python frame to start from: 'event' and 'revent' move by events, 'seek' anywhere")
-        path = Way(self.session, self.stack, self.index)
-        innermost = self.index == 0
-        found = way(path)
-        self.look(self.stack.task if found else None)
-        if found and not innermost:
-            self.index = path.index_in(self.stack)
-        if not found:
-            self.say("there is no such event:")
-        self.show()
+        return self.index
 
     def do_step(self, _: str) -> None:
-        self.index = 0
-        self._along(lambda way: way.step(False))
+        self._frame()
+        self._moved(self.debugger.step())
 
     def do_rstep(self, _: str) -> None:
-        self.index = 0
-        self._along(lambda way: way.step(True))
+        self._frame()
+        self._moved(self.debugger.step(backward=True))
 
     def do_next(self, _: str) -> None:
-        self._in_frame(lambda way: way.next(False))
+        self._moved(self.debugger.next(self._frame()))
 
     def do_rnext(self, _: str) -> None:
-        self._in_frame(lambda way: way.next(True))
+        self._moved(self.debugger.next(self._frame(), backward=True))
 
     def do_until(self, text: str) -> None:
-        self._in_frame(lambda way: way.until(self._line(text), False))
+        self._moved(self.debugger.until(self._frame(), self._line(text)))
 
     def do_runtil(self, text: str) -> None:
-        self._in_frame(lambda way: way.until(self._line(text), True))
+        self._moved(self.debugger.until(self._frame(), self._line(text), backward=True))
 
     def do_return(self, _: str) -> None:
-        self._in_frame(lambda way: way.leave(False))
+        self._moved(self.debugger.leave(self._frame()))
 
     def do_rreturn(self, _: str) -> None:
-        self._in_frame(lambda way: way.leave(True))
+        self._moved(self.debugger.leave(self._frame(), backward=True))
 
     def _line(self, text: str) -> int | None:
         return self._number(text, 0) or None
 
-    def _in_frame(self, way: Callable[[Way], bool]) -> None:
-        """As `_along`, but it is this frame that is looked at in the end, not what it has called meanwhile."""
-        path: list[Way] = []
-
-        def remembering(one: Way) -> bool:
-            path.append(one)
-            return way(one)
-
-        self._along(remembering)
-        index = path[0].index_in(self.stack)
-        if index != self.index:
-            self.index = index
-            self._show_frame(index, ">")
-
     def do_continue(self, _: str) -> None:
-        self._continue(backward=False)
+        self._moved(self.debugger.resume())
 
     def do_rcontinue(self, _: str) -> None:
-        self._continue(backward=True)
+        self._moved(self.debugger.resume(backward=True))
 
-    def _continue(self, backward: bool) -> None:
-        number = self.session.find(lambda event: any(one.meets(event) for one in self.breakpoints), backward)
-        if number is None:
-            self.session.seek(0 if backward else self.session.trace.count)
-            self._arrive()
-            return
-        self.session.seek(number)
-        event = self.session.next_event()
-        assert event is not None
-        met = next(one for one in self.breakpoints if one.meets(event))
-        if met.temporary:
-            self.breakpoints.remove(met)
-        self.say(f"breakpoint {met.number}, {met.text}")
-        self._arrive()
+    # Breakpoints
 
     def do_break(self, text: str) -> None:
         if text:
             self._add_breakpoint(text, temporary=False)
             return
-        for one in self.breakpoints:
-            self.say(f"{one.number:>3} {'once ' if one.temporary else ''}{one.text}")
+        for one in self.debugger.breakpoints:
+            self.say(f"{one.number:>3} {one}")
 
     def do_tbreak(self, text: str) -> None:
+        if not text:
+            raise PyrrError("where? Give a place, as for 'break'")
         self._add_breakpoint(text, temporary=True)
 
     def _add_breakpoint(self, text: str, temporary: bool) -> None:
-        place = parse(text)
-        if isinstance(place, Occurrence) and place.which == 1:
-            meets: Callable[[Event], bool] = place.matches
-        elif isinstance(place, Output) and place.which == 1:
-            numbers = place.all(self.session.trace)
-            meets = lambda event: event.number in numbers  # noqa: E731
-        else:
-            raise PyrrError(f"{text!r}: stop at syscall:NAME, signal:NAME or output:/regex/; 'seek' goes to a position")
-        self._numbers += 1
-        self.breakpoints.append(Breakpoint(self._numbers, text, meets, temporary))
-        self.say(f"breakpoint {self._numbers}: {text}")
+        place, condition = text, ""
+        if not text.startswith("output:"):
+            place, _, condition = (part.strip() for part in text.partition(","))
+        one = self.debugger.add(place, condition, temporary, self.stack, self.index)
+        self.say(f"breakpoint {one.number}: {one}")
+
+    def _breakpoint(self, text: str) -> tuple[Breakpoint, str]:
+        number, _, rest = text.partition(" ")
+        return self.debugger.find(self._number(number, 0)), rest.strip()
+
+    def do_condition(self, text: str) -> None:
+        one, condition = self._breakpoint(text)
+        one.condition = condition
+        self.say(f"breakpoint {one.number}: {one}")
+
+    def do_ignore(self, text: str) -> None:
+        one, count = self._breakpoint(text)
+        one.ignore = self._number(count, 0)
+        self.say(f"breakpoint {one.number}: {one}")
+
+    def do_enable(self, text: str) -> None:
+        self._enable(text, enabled=True)
+
+    def do_disable(self, text: str) -> None:
+        self._enable(text, enabled=False)
+
+    def _enable(self, text: str, enabled: bool) -> None:
+        numbers = [self._number(word, 0) for word in text.split()]
+        for one in [self.debugger.find(number) for number in numbers] or self.debugger.breakpoints:
+            one.enabled = enabled
+            self.say(f"breakpoint {one.number}: {one}")
+
+    def do_commands(self, text: str) -> None:
+        if not text and not self.debugger.breakpoints:
+            raise PyrrError("there is no breakpoint")
+        one = self._breakpoint(text)[0] if text else self.debugger.breakpoints[-1]
+        one.commands = []
+        self._collecting = one
+
+    def _collect(self, line: str) -> None:
+        assert self._collecting is not None
+        if line == "end":
+            self._collecting = None
+        elif line and line.split()[0] not in ("commands", "silent"):
+            self._collecting.commands.append(line)
 
     def do_clear(self, text: str) -> None:
-        number = self._number(text, 0)
-        if number and number not in [one.number for one in self.breakpoints]:
-            raise PyrrError(f"there is no breakpoint {number}: 'break' lists them")
-        self.breakpoints = [one for one in self.breakpoints if number and one.number != number]
+        if ":" in text:
+            gone = [one for one in self.debugger.breakpoints if one.text == text or one.text.endswith(f"/{text}")]
+            if not gone:
+                raise PyrrError(f"there is no breakpoint at {text}: 'break' lists them")
+        else:
+            gone = [self.debugger.find(self._number(word, 0)) for word in text.split()] or list(
+                self.debugger.breakpoints
+            )
+        for one in gone:
+            self.debugger.breakpoints.remove(one)
+
+    def do_display(self, text: str) -> None:
+        if text:
+            self._displayed[text] = ""
+        self._show_displayed(everything=True)
+
+    def do_undisplay(self, text: str) -> None:
+        if text and text not in self._displayed:
+            raise PyrrError(f"{text!r} is not displayed")
+        for one in [text] if text else list(self._displayed):
+            del self._displayed[one]
+
+    def _show_displayed(self, everything: bool = False) -> None:
+        for text, before in self._displayed.items():
+            try:
+                value = self._evaluate(text, "show")
+            except PyrrError as error:
+                value = f"** {error} **"
+            if value != before or everything:
+                self.say(f"display {text}: {value}" + (f"  [before: {before}]" if before and not everything else ""))
+            self._displayed[text] = value
 
     # The rest
 
@@ -463,9 +532,7 @@ class Prompt:
         for command in [_BY_NAME[text]] if text else COMMANDS:
             self.say(f"{' '.join([', '.join(command.names), command.usage]).strip():<38} {command.help}")
         if not text:
-            self.say(
-                "An empty line repeats the last command. Every move ends at an event; lines in between are passed."
-            )
+            self.say("An empty line repeats the last command. What is no command is Python, carried out in a clone.")
 
     def do_quit(self, _: str) -> None:
         raise Quit

@@ -465,7 +465,8 @@ class ReplaySession:
         """The number of the nearest event after this position, or before it, that meets a condition; None if there is
         none. Nothing is replayed for it."""
         if not backward:
-            return next((e.number for e in self.trace.events(self.position + 1) if condition(e)), None)
+            start = self.position + (not self._midway)
+            return next((e.number for e in self.trace.events(start) if condition(e)), None)
         end = self.position
         while end > 0:
             start = self.trace.chunks[self.trace.chunk_of(end - 1)].first

@@ -58,6 +58,9 @@ class Place:
 
     def on(self, leg: Leg) -> Place:
         """This place and one leg more."""
+        if self.legs and self.legs[-1].trap == leg.trap:
+            leg = Leg(leg.trap, self.legs[-1].count + leg.count)
+            return replace(self, legs=(*self.legs[:-1], leg))
         return replace(self, legs=(*self.legs, leg))
 
 

@@ -15,6 +15,7 @@ from harness import LONG, Interpreter, Surroundings, victim
 from pyrr_debugger.replayer.opening import open_at_failure
 from pyrr_debugger.replayer.prompt import COMMANDS, Prompt, Quit
 from pyrr_debugger.replayer.session import ReplaySession
+from pyrr_debugger.replayer.traps import Place
 from pyrr_debugger.trace_reader import TraceReader
 
 SOURCE = str(victim("steps"))
@@ -76,6 +77,19 @@ class Session:
     def position(self) -> int:
         return self._session.position
 
+    @property
+    def place(self) -> Place:
+        return self._session.place
+
+    def registers_at(self, place: Place | None) -> dict[str, int]:
+        if place is not None:
+            here = self._session.place
+            self._session.go(place)
+            found = self._session.registers(self.prompt.stack.task)
+            self._session.go(here)
+            return found
+        return self._session.registers(self.prompt.stack.task)
+
 
 @pytest.fixture
 def at_failure(recorded: Callable[[str], Path]) -> Iterator[Session]:
@@ -112,25 +126,20 @@ def test_failure_is_where_it_opens(at_failure: Session) -> None:
 
 
 def test_steps_backward_and_forward(at_failure: Session) -> None:
-    """Each to another line at which something happens, and the same way back."""
-    at_failure("rs")
-    assert at_failure.line == ("report", 8)
-    assert at_failure("args") == "text = 'failing\\n'"
-    at_failure("up")
-    assert at_failure.line == ("main", 25)
-    assert at_failure("p limit") == "0"
-    trail = [at_failure.position]
-    lines = []
-    for _ in range(6):
-        at_failure("rn")
-        lines.append(at_failure.line)
-        trail.append(at_failure.position)
-    # The line of `return before` and the like make no system call: they are passed.
-    assert lines == [("main", 23), ("main", 22)] * 3
-    for position in reversed(trail[:-1]):
-        at_failure("n")
-        assert at_failure.position <= position
-    assert at_failure.line == ("main", 25)
+    """Each to another line, also where no system call is made; and the same way back."""
+    trail: list[tuple[Place, tuple[str, int]]] = []
+    for _ in range(14):
+        at_failure("rs")
+        trail.append((at_failure.place, at_failure.line))
+    work = [("work", 16), ("report", 8), ("work", 15), ("work", 14)]
+    loop = [("report", 8), ("main", 23), *work, ("report", 8), ("work", 13), ("work", 12), ("main", 22), ("main", 21)]
+    assert [line for _, line in trail] == [("report", 8), ("main", 25), ("main", 24), ("main", 21), *loop][:14]
+    for place, line in trail[-2::-1]:
+        at_failure("s")
+        assert at_failure.line == line
+        assert at_failure.registers_at(place) == at_failure.registers_at(None)
+    at_failure("s")
+    assert at_failure.line == ("main", 26)
 
 
 def test_next_does_not_enter_calls(at_failure: Session) -> None:
@@ -140,10 +149,20 @@ def test_next_does_not_enter_calls(at_failure: Session) -> None:
     assert at_failure.line == ("work", 13)
     assert at_failure("p before") == "[2]"
     at_failure("next")
+    assert at_failure.line == ("work", 14)
+    at_failure("next")
     assert at_failure.line == ("work", 15)
     assert at_failure("locals") == "number = 2\nbefore = [2, 4]"
     at_failure("rnext")
-    assert at_failure.line == ("work", 13)
+    assert at_failure.line == ("work", 14)
+    assert at_failure("p before") == "[2]"
+    for line in (13, 12):
+        at_failure("rnext")
+        assert at_failure.line == ("work", line)
+    at_failure("rnext")
+    assert at_failure.line == ("main", 22)
+    at_failure("next")
+    assert at_failure.line == ("main", 23)
 
 
 def test_return_and_its_reverse(at_failure: Session) -> None:
@@ -151,13 +170,16 @@ def test_return_and_its_reverse(at_failure: Session) -> None:
     at_failure("up")
     assert at_failure.line == ("work", 15)
     at_failure("return")
+    assert at_failure.line == ("main", 22)
+    at_failure("next")
     assert at_failure.line == ("main", 23)
     assert at_failure("p done[3]") == "[3, 6]"
     at_failure("seek output:/^end 3/")
     at_failure("up")
     at_failure("rreturn")
-    assert at_failure.line == ("main", 23)
-    assert at_failure("p number") == "2"
+    assert at_failure.line == ("main", 22)
+    assert at_failure("p number") == "3"
+    assert at_failure("p 3 in done") == "False"
 
 
 def test_until_leaves_loops(at_failure: Session) -> None:
@@ -165,9 +187,43 @@ def test_until_leaves_loops(at_failure: Session) -> None:
     at_failure("up")
     assert at_failure.line == ("main", 23)
     at_failure("until")
-    assert at_failure.line == ("main", 25)
+    assert at_failure.line == ("main", 24)
     at_failure("runtil 22")
-    assert at_failure.line == ("main", 22)
+    assert at_failure.line == ("main", 21)
+
+
+def test_line_breakpoints(at_failure: Session) -> None:
+    """Both ways; with conditions, counts and commands; of functions; and from before the file is loaded."""
+    assert at_failure("b 14") == f"breakpoint 1: {SOURCE}:14"
+    for number in (4, 3, 2):
+        assert at_failure("rc").splitlines()[0] == f"breakpoint 1, {SOURCE}:14"
+        assert at_failure.line == ("work", 14)
+        assert at_failure("p (number, before)") == f"({number}, [{number}])"
+    assert at_failure("condition 1 number == 4").endswith("if number == 4")
+    at_failure("c")
+    assert at_failure("p number") == "4"
+    at_failure("clear 1")
+    assert at_failure("b 17").startswith("*** line 17 of ")
+    at_failure("tbreak report, text == 'begin 1\\n'")
+    at_failure("restart")
+    at_failure("c")
+    assert at_failure.line == ("report", 8)
+    assert at_failure("p text") == r"'begin 1\n'"
+    assert at_failure("b") == ""
+    at_failure("b steps.py:22")
+    at_failure("ignore 3 2")
+    at_failure("commands")
+    at_failure("p number * 100")
+    at_failure("end")
+    assert at_failure("c").splitlines()[-1] == "400"
+    assert at_failure("disable 3").endswith("off")
+    at_failure("rc")
+    assert at_failure.position == 0
+    at_failure("enable 3")
+    at_failure("c")
+    assert at_failure("p number") == "0"
+    assert at_failure("display number") == "display number: 0"
+    assert at_failure("c").splitlines()[-2:] == ["display number: 1  [before: 0]", "100"]
 
 
 def test_breakpoints_both_ways(at_failure: Session) -> None:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 from .layouts import Layout, Lines
 from .memory import Reader, UnreadableError
-from .objects import Code, read_code
+from .objects import Code, read_code, read_string
 
 # enum _frameowner in Include/internal/pycore_frame.h (in 3.14, pycore_interpframe_structs.h)
 _OWNED_BY_GENERATOR = 1
 # From here on frames are not Python's: FRAME_OWNED_BY_CSTACK; before it, in 3.14, FRAME_OWNED_BY_INTERPRETER.
 _NOT_PYTHON = 3
+
+_OB_TYPE, _TP_NAME = 8, 24  # PyObject, PyTypeObject
 
 # f_executable in 3.14 is a _PyStackRef, whose low bits are a tag. Objects are aligned to 8 bytes at least.
 _TAG = 7
@@ -114,6 +116,22 @@ class FrameReader:
     def code(self, address: int) -> Code:
         """Return the code object at an address."""
         return self._code(address)
+
+    def text(self, address: int) -> str:
+        """Return the str at an address; empty if it is none."""
+        try:
+            return read_string(self._reader, self._layout, address)
+        except UnreadableError:
+            return ""
+
+    def is_code(self, address: int) -> bool:
+        """Whether a code object lies there."""
+        try:
+            kind = self._reader.unsigned(address + _OB_TYPE)
+            name = self._reader.read(self._reader.unsigned(kind + _TP_NAME), 5)
+            return name == b"code\0" and bool(self._code(address))
+        except UnreadableError:
+            return False
 
     def _line(self, code_address: int, code: Code, offset: int) -> int:
         line = self._known.lines.get((code_address, offset))

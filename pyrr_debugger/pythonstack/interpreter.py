@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from .debug_offsets import debug_offsets_size, layout_from_debug_offsets
 from .frames import FrameReader, KnownCodes, PythonFrame
 from .image import Image, Module
+from .jumps import backward_jumps
 from .layouts import LAYOUTS, Layout, Lines
 from .memory import Memory, Reader, UnreadableError
 from .objects import Code
@@ -149,6 +150,16 @@ class Interpreter:
             offset = value if value < 1 << 31 else value - (1 << 32)
             offset *= 1 if self._layout.lines is Lines.LNOTAB or offset < 0 else 2
         return offset if -2 <= offset < code.size else None
+
+    @property
+    def layout(self) -> Layout:
+        """Where this version keeps things."""
+        return self._layout
+
+    def backward_jumps(self, code: Code) -> dict[int, int]:
+        """Where jumps lead back to, in bytes from the start of a code object, each with the offset of one such jump."""
+        words = Reader(self._memory).read(code.words, code.size)
+        return backward_jumps(self._version_pair, words)
 
     def variables(self) -> Variables | None:
         """What reads the variables of frames; None for a version whose objects are unknown here."""

@@ -30,6 +30,7 @@ _SET_MASK, _SET_TABLE = 32, 40
 _TB_NEXT, _TB_FRAME, _TB_LASTI = 16, 24, 32
 _FRAME_OF_OBJECT = 24
 _CODE_VARNAMES, _CODE_FREEVARS, _CODE_CELLVARS = 72, 80, 88
+_FUNCTION_CODE, _METHOD_FUNCTION = (16, 48), 16
 _OF_SLOTS = 16  # T_OBJECT_EX, Include/structmember.h
 _OPTIMIZED, _VARARGS, _VARKEYWORDS = 1, 4, 8  # code flags
 _CELL_OR_FREE = 0xC0
@@ -273,6 +274,28 @@ class Variables:
             yield frame, self._reader.signed(traceback + _TB_LASTI)
 
     # Objects
+
+    def code_of(self, address: int) -> int:
+        """The code object of a function or method, of what a decorator wraps, or of a class's __init__; 0 if none."""
+        for _ in range(_DEPTH):
+            name = self.type_of(address).name
+            if name == "function":
+                # func_code: the first member up to 3.9; in 3.10 and later behind four others
+                first = self._pointer(address + _FUNCTION_CODE[0])
+                code = first if self.type_of(first).name == "code" else self._pointer(address + _FUNCTION_CODE[1])
+                wrapped = self.attributes(address).get("__wrapped__")
+                if not wrapped:
+                    return code if self.type_of(code).name == "code" else 0
+                address = wrapped.address
+            elif name == "method":
+                address = self._pointer(address + _METHOD_FUNCTION)
+            else:
+                found = self.attributes(address)
+                inner = found.get("__func__") or found.get("__init__") or found.get("__wrapped__")
+                if inner is None:
+                    return 0
+                address = inner.address
+        return 0
 
     def type_of(self, address: int) -> _Type:
         """The type of an object."""

@@ -1,0 +1,300 @@
+"""What the prompt and the editor's server share: a session with breakpoints, and moves that say why they ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..errors import PyrrError
+from ..events import Event, ExitEvent
+from ..pythonstack import PythonFrame
+from ..pythonstack.memory import UnreadableError
+from .breakpoints import Arrival, Codes, Runs, Target, find_line, target_of_function, targets_of
+from .evaluation import EvaluationError, evaluate
+from .lines import LineWay, Thread
+from .position import Occurrence, Output, Position, parse
+from .session import ReplaySession
+from .stack import PythonStack, handled_stack, stack_of
+from .traps import Place
+
+_LINE = re.compile(r"(?:(.+):)?(\d+)")
+_EVENT = re.compile(r"(syscall|signal):|output:/")
+
+
+@dataclass
+class Breakpoint:
+    """A place at which moves stop: in the code, or events that meet a condition."""
+
+    number: int
+    text: str
+    temporary: bool = False
+    condition: str = ""
+    ignore: int = 0
+    enabled: bool = True
+    hits: int = 0
+    commands: list[str] = field(default_factory=list)
+    meets: Callable[[Event], bool] | None = None
+    targets: list[Target] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        words = [self.text, "once" * self.temporary, "off" * (not self.enabled)]
+        words += [f"if {self.condition}" * bool(self.condition), f"ignored {self.ignore} times" * bool(self.ignore)]
+        return ", ".join(word for word in words if word)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why a move ended: `line`, `breakpoint`, `end` or `start`."""
+
+    reason: str
+    breakpoint: Breakpoint | None = None
+
+
+class Debugger:
+    """A session, the task that is looked at, and breakpoints."""
+
+    def __init__(self, session: ReplaySession) -> None:
+        self.session = session
+        self.codes = Codes(session)
+        self.runs = Runs(session)
+        self.breakpoints: list[Breakpoint] = []
+        self.task = 0
+        self.past: PythonStack | None = None
+        """The frames that are looked at, where they are of an exception that is over."""
+        self.complaint: Callable[[str], None] = lambda _: None
+        """Is told what went wrong in a condition."""
+        self._numbers = 0
+        self.look()
+
+    # Where we are
+
+    def look(self, task: int | None = None) -> None:
+        """Looks at a task; without one, at that which runs here, or whose event comes next."""
+        tasks, event = self.session.tasks, self.session.next_event()
+        if task is None or task not in tasks:
+            task = self.session.midway or (event.task if event and event.task in tasks else next(iter(tasks), 0))
+        self.task = task
+
+    def stack(self) -> PythonStack:
+        """The Python stack of the task: live, or of an exception that nobody caught."""
+        return stack_of(self.session, self.task) if self.task in self.session.tasks else PythonStack(self.task, ())
+
+    def handled(self) -> PythonStack | None:
+        """The frames of the exception that is being handled."""
+        return handled_stack(self.session, self.task) if self.task in self.session.tasks else None
+
+    # Breakpoints
+
+    def add(
+        self, text: str, condition: str = "", temporary: bool = False, near: PythonStack | None = None, index: int = 0
+    ) -> Breakpoint:
+        """A breakpoint at `file.py:LINE`, LINE, a function, or events (`syscall:NAME` and so on); lines and names
+        without a file are those of frame `index` of a stack. Raises PyrrError."""
+        meets, targets = None, list[Target]()
+        if _EVENT.match(text):
+            meets = self._event_condition(text)
+        elif match := _LINE.fullmatch(text):
+            name = match[1] or (near.frames[index].file if near and near.frames else "")
+            if not name:
+                raise PyrrError(f"{text!r}: of which file? Give file.py:{text}")
+            targets = self.line_targets(name, int(match[2]))
+            text = f"{name}:{match[2]}"
+        else:
+            targets = self.function_targets(text, near, index)
+        self._numbers += 1
+        self.breakpoints.append(Breakpoint(self._numbers, text, temporary, condition, meets=meets, targets=targets))
+        return self.breakpoints[-1]
+
+    def line_targets(self, name: str, line: int) -> list[Target]:
+        """Where a line begins. Raises PyrrError where it has no code."""
+        codes = self.codes.of(name, self.task, line)
+        find_line(codes, line, name)
+        return targets_of(codes, line, self.session, self.task)
+
+    def function_targets(self, text: str, near: PythonStack | None, index: int) -> list[Target]:
+        """Where a function begins, given as a frame knows it, or as `file.py:NAME`. Raises PyrrError."""
+        name, _, function = text.rpartition(":")
+        if not name and near is not None and near.frames:
+            code = self._function(text, near, index)
+            if code is not None:
+                return [code]
+            name = near.frames[index].file
+        found = (
+            [
+                code
+                for code in self.codes.of(name, self.task)
+                if code.name == function or code.name.endswith(f".{function}")
+            ]
+            if name
+            else []
+        )
+        if not found:
+            raise PyrrError(f"{text!r} is no line, no function that is known here, and no kind of event")
+        return [target_of_function(code) for code in found]
+
+    def _function(self, text: str, near: PythonStack, index: int) -> Target | None:
+        from . import expression
+
+        interpreter = Thread(self.session, self.task).interpreter()
+        try:
+            value = expression.evaluate(near, index, text)
+            code = value.variables.code_of(value.address)
+            return target_of_function(interpreter.reader().code(code)) if interpreter and code else None
+        except (PyrrError, UnreadableError):
+            return None
+
+    def _event_condition(self, text: str) -> Callable[[Event], bool]:
+        place = parse(text)
+        if isinstance(place, Occurrence) and place.which == 1:
+            return place.matches
+        if isinstance(place, Output) and place.which == 1:
+            numbers = place.all(self.session.trace)
+            return lambda event: event.number in numbers
+        raise PyrrError(f"{text!r}: stop at syscall:NAME, signal:NAME or output:/regex/; 'seek' goes to a position")
+
+    def find(self, number: int) -> Breakpoint:
+        """A breakpoint by its number. Raises PyrrError."""
+        for one in self.breakpoints:
+            if one.number == number:
+                return one
+        raise PyrrError(f"there is no breakpoint {number}: 'break' lists them")
+
+    def _accepts(self, one: Breakpoint) -> bool:
+        """Whether to stop at a breakpoint that has been come to: pdb's rules."""
+        if one.condition:
+            stack = self.stack()
+            try:
+                if evaluate(self.session, stack, 0, f"bool({one.condition})") != "True":
+                    return False
+            except EvaluationError as error:
+                self.complaint(f"the condition of breakpoint {one.number}: {error}")
+            except PyrrError as error:
+                self.complaint(f"the condition of breakpoint {one.number} cannot be evaluated: {error}")
+        one.hits += 1
+        if one.ignore:
+            one.ignore -= 1
+            return False
+        return True
+
+    # Moves
+
+    def seek(self, position: str | int | Position) -> None:
+        """Goes to a position."""
+        self.session.seek(position)
+        self.look()
+
+    def resume(self, backward: bool = False) -> Stop:
+        """To the next breakpoint, or to the last one before this place; or to the end, or the start."""
+        task, session = self.task, self.session
+        events = [one for one in self.breakpoints if one.enabled and one.meets]
+        targets = [target for one in self.breakpoints if one.enabled for target in one.targets]
+        stopped: list[Breakpoint] = []
+
+        def accept(arrival: Arrival) -> bool:
+            self.look(arrival.task)
+            stopped[:] = [o for o in self.breakpoints if o.enabled and arrival.target in o.targets and self._accepts(o)]
+            return bool(stopped)
+
+        while True:
+            number = (
+                session.find(lambda event: any(o.meets and o.meets(event) for o in events), backward)
+                if events
+                else None
+            )
+            limit = number if number is not None else 0 if backward else self._last(task)
+            if backward:
+                arrival = self.runs.backward(targets, limit, accept)
+            else:
+                arrival = self.runs.forward(targets, max(limit, session.position), accept)
+            if arrival is None and number is not None:
+                event = session.next_event()
+                self.look()
+                stopped = [one for one in events if event and one.meets and one.meets(event) and self._accepts(one)]
+            if stopped:
+                return self._stop_at(stopped[0])
+            if number is None:
+                self.look(task)
+                return Stop("start" if backward else "end")
+
+    def _stop_at(self, one: Breakpoint) -> Stop:
+        self.look()
+        if one.temporary and one in self.breakpoints:
+            self.breakpoints.remove(one)
+        return Stop("breakpoint", one)
+
+    def _last(self, task: int) -> int:
+        """The exit of a task: behind it there is nothing to look at."""
+        trace = self.session.trace
+        end = self.session.process_of(task) if task in self.session.tasks else task
+        for index in range(len(trace.chunks) - 1, -1, -1):
+            chunk = trace.chunks[index]
+            for event in reversed(list(trace.events(chunk.first, chunk.first + chunk.events))):
+                if isinstance(event, ExitEvent) and event.task == end:
+                    return event.number if event.number > self.session.position else trace.count
+            if index < len(trace.chunks) - 3:
+                break
+        return trace.count
+
+    def _along(self, move: Callable[[LineWay], bool], backward: bool) -> Stop:
+        task, start = self.task, self.session.place
+        raised = self._to_raise() if backward else None
+        way = LineWay(self.session, task)
+        found = move(way)
+        if found and raised is not None:
+            top = Thread(self.session, task).frames()[0]
+            # The line that raised is where a person is already.
+            if (top.code, top.line) == (raised.code, raised.line):
+                found = move(way)
+        if found:
+            self.look(task)
+            return Stop("line")
+        if backward:
+            self.session.go(start)
+            self.look(task)
+            return Stop("start")
+        last = self._last(task)
+        if self.session.position >= self.session.trace.count and last < self.session.trace.count:
+            self.session.seek(last)
+        self.look(task)
+        return Stop("end")
+
+    def _to_raise(self) -> PythonFrame | None:
+        """From an exception that is over, back to where it was raised: the frame that raised it."""
+        place = self.raise_of(self.past) if self.past is not None else None
+        if place is None or self.past is None:
+            return None
+        self.session.go(place)
+        return self.past.frames[0]
+
+    def raise_of(self, stack: PythonStack) -> Place | None:
+        """Where the innermost frame of a traceback last began the instruction that raised: before this place."""
+        if not stack.frames:
+            return None
+        here = self.session.place
+        frame = stack.frames[0]
+        interpreter = Thread(self.session, stack.task).interpreter()
+        if interpreter is None:
+            return None
+        code = interpreter.reader().code(frame.code)
+        target = Target(code.words + frame.offset, frame.offset, -1, frame.code, frame.file)
+        arrival = self.runs.backward([target], 0, lambda _: True)
+        place = self.session.place if arrival else None
+        self.session.go(here)
+        return place
+
+    def step(self, backward: bool = False) -> Stop:
+        """To another line, of any function of the task."""
+        return self._along(LineWay.rstep if backward else LineWay.step, backward)
+
+    def next(self, index: int = 0, backward: bool = False) -> Stop:
+        """To another line of frame `index`, or of its caller."""
+        return self._along(lambda way: way.rnext(index) if backward else way.next(index), backward)
+
+    def until(self, index: int = 0, line: int | None = None, backward: bool = False) -> Stop:
+        """To a later line of frame `index` (backward: to an earlier one), or out of it."""
+        return self._along(lambda way: way.runtil(index, line) if backward else way.until(index, line), backward)
+
+    def leave(self, index: int = 0, backward: bool = False) -> Stop:
+        """To where frame `index` has returned; backward: to the line that called it."""
+        return self._along(lambda way: way.rleave(index) if backward else way.leave(index), backward)
