@@ -11,15 +11,16 @@ from .errors import TraceError
 from .events import EndEvent, decode
 from .light import NamedTuple
 from .trace_format import HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
+from .trace_place import place_of
 from .zstd import zstandard
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
-    from typing import Any, BinaryIO
+    from typing import Any
 
     from .events import Event
+    from .trace_place import Part
 
 _LARGEST_FRAME = 1 << 32
 _PART = 1 << 18  # bytes of a stored file that are read at a time
@@ -40,14 +41,22 @@ class TraceReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
+        self._place = place_of(self.path)
+        try:
+            self._open()
+        except TraceError:
+            self._place.close()
+            raise
+
+    def _open(self) -> None:
         self.header = self._read_header()
         try:
-            self._file: BinaryIO = open(os.path.join(path, "events"), "rb")  # noqa: SIM115 (closed by close)
+            self._file = self._place.part("events")
         except OSError as error:
-            raise TraceError(f"{path} has no readable events ({error.strerror}): it is not a trace") from None
+            raise TraceError(f"{self.path} has no readable events ({error.strerror}): it is not a trace") from None
         self.chunks, self._tail = self._read_chunks()
         if not self.chunks:
-            raise TraceError(f"{path} holds no event: the recorder ended before the first one was written")
+            raise TraceError(f"{self.path} holds no event: the recorder ended before the first one was written")
         self._decoded: tuple[int, list[Event]] | None = None
         self._times: dict[int, int] = {0: 0}
         self.end = self._read_end()
@@ -58,11 +67,12 @@ class TraceReader:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        self._place.close()
 
     def _read_header(self) -> dict[str, Any]:
         try:
-            with open(os.path.join(self.path, "header"), "rb") as file:
-                packed = file.read()
+            with self._place.part("header") as part:
+                packed = part.read()
         except OSError as error:
             raise TraceError(f"{self.path} is not a trace: its header: {error.strerror}") from None
         try:
@@ -83,11 +93,11 @@ class TraceReader:
     def _read_chunks(self) -> tuple[list[Chunk], int]:
         """The whole chunks, and the number of bytes behind the last of them."""
         chunks: list[Chunk] = []
-        size = os.fstat(self._file.fileno()).st_size
+        size = self._file.size
         offset = 0
         expected = 0
         while offset + HEAD_BYTES <= size:
-            head = os.pread(self._file.fileno(), HEAD_BYTES, offset)
+            head = self._file.pread(HEAD_BYTES, offset)
             magic, payload, first, count, length, crc = HEAD.unpack_from(head)
             known = magic == SKIPPABLE_MAGIC and payload == HEAD_BYTES - 8 and first == expected
             if not known or zlib.crc32(head[: HEAD.size]) != HEAD_CRC.unpack_from(head, HEAD.size)[0]:
@@ -121,7 +131,7 @@ class TraceReader:
             self._frame(chunk)
 
     def _frame(self, chunk: Chunk) -> bytes:
-        frame = os.pread(self._file.fileno(), chunk.length, chunk.offset)
+        frame = self._file.pread(chunk.length, chunk.offset)
         if zlib.crc32(frame) != chunk.crc:
             raise TraceError(f"{self.path}: the chunk of event {chunk.first} is damaged (checksum)")
         return frame
@@ -201,7 +211,7 @@ class TraceReader:
     def files(self) -> list[str]:
         """The names of all stored files."""
         try:
-            return sorted(os.listdir(os.path.join(self.path, "files")))
+            return sorted(self._place.stored())
         except OSError as error:
             raise TraceError(f"{self.path}: its stored files: {error.strerror}") from None
 
@@ -238,7 +248,7 @@ class TraceReader:
     def file(self, hash_: str) -> bytes:
         """Content of the store, compared with its name."""
         with self._open_file(hash_) as file:
-            packed = file.readall()
+            packed = file.read()
         try:
             content = zstandard.ZstdDecompressor().decompress(packed, max_output_size=_LARGEST_FRAME)
         except zstandard.ZstdError as error:
@@ -247,31 +257,41 @@ class TraceReader:
             raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
         return content
 
-    def _open_file(self, hash_: str) -> FileIO:
+    def _open_file(self, hash_: str) -> Part:
         if not hash_.isalnum():
             raise TraceError(f"{self.path}: {hash_!r} names no stored file")
         try:
-            return open(os.path.join(self.path, "files", hash_), "rb", buffering=0)
+            return self._place.part(f"files/{hash_}")
         except OSError as error:
             raise TraceError(f"{self.path}: the stored file {hash_}: {error.strerror}") from None
 
     @property
     def size(self) -> int:
         """Bytes on disk, the store included."""
-        files = [os.path.join(folder, name) for folder, _, names in os.walk(self.path) for name in names]
-        return sum(os.path.getsize(file) for file in files)
+        return self._place.size()
+
+    @property
+    def event_size(self) -> int:
+        """Bytes of the events on disk."""
+        return self._file.size
+
+    def source(self, path: str) -> bytes | None:
+        """A source file of the recorded program, as `pyrr pack` has kept it; None if it has not."""
+        hash_ = self.header.get("sources", {}).get(path)
+        return None if hash_ is None else self.file(str(hash_))
 
 
 class StoredFile:
     """The content of a stored file, decompressed as far as it is read; `size` is its length."""
 
-    def __init__(self, file: FileIO, name: str) -> None:
+    def __init__(self, file: Part, name: str) -> None:
         """Raises TraceError on damage, as does `read`."""
         self._name = name
         try:
-            head = os.pread(file.fileno(), 18, 0)  # the longest frame header (RFC 8878, 3.1.1.1)
+            head = file.pread(18, 0)  # the longest frame header (RFC 8878, 3.1.1.1)
             self.size = int(zstandard.frame_content_size(head))
-            self._stream: Any = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PART)
+            source: Any = file  # all that is asked of it is read()
+            self._stream: Any = zstandard.ZstdDecompressor().stream_reader(source, read_size=_PART)
         except (OSError, zstandard.ZstdError) as error:
             raise TraceError(f"{name} is damaged ({error})") from None
 

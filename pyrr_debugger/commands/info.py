@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections import Counter
 from typing import Any
@@ -75,7 +74,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "status": status,
         "seconds": seconds,
         "bytes": reader.size,
-        "event_bytes": os.path.getsize(os.path.join(reader.path, "events")),
+        "event_bytes": reader.event_size,
         "warnings": list(dict.fromkeys(warnings)),
     }
 

@@ -123,9 +123,9 @@ class Contents:
         return self._missing(_spans_of(self._state))
 
     def gather(self, session: ReplaySession, numbers: list[int] | None = None) -> None:
-        """Goes to each of these events and keeps what was written with it. The session must not be behind the first."""
+        """Goes to each of these events and keeps what was written with it. The session goes to these positions, in their order."""
         for number in self.needed() if numbers is None else numbers:
-            session.run(number)
+            session.seek(number)
             self._known[number] = _in_memory(session, self._call(number))
 
     def _missing(self, spans: Iterable[Span]) -> list[int]:
