@@ -123,7 +123,7 @@ class Contents:
         return self._missing(_spans_of(self._state))
 
     def gather(self, session: ReplaySession, numbers: list[int] | None = None) -> None:
-        """Goes to each of these events and keeps what was written with it. The session goes to these positions, in their order."""
+        """Goes to each of these events, in their order, and keeps what was written with it."""
         for number in self.needed() if numbers is None else numbers:
             session.seek(number)
             self._known[number] = _in_memory(session, self._call(number))
