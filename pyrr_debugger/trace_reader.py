@@ -257,6 +257,14 @@ class TraceReader:
             raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
         return content
 
+    def packed_file(self, hash_: str) -> Part:
+        """A file of the store as it lies there, compressed; to be closed by the caller."""
+        return self._open_file(hash_)
+
+    def packed_events(self) -> Part:
+        """The chunks of events as they lie there."""
+        return self._place.part("events")
+
     def _open_file(self, hash_: str) -> Part:
         if not hash_.isalnum():
             raise TraceError(f"{self.path}: {hash_!r} names no stored file")

@@ -59,6 +59,8 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         elif isinstance(event, EndEvent):
             status = event.status
     warnings += [f"{name} was refused {count} times (ENOSYS)" for name, count in refused.items()]
+    if redacted := reader.header.get("redacted"):
+        warnings.append(_redaction(redacted))
     if reader.end is None:
         warnings.append("the trace is cut: the recording ended early")
     return {
@@ -73,6 +75,8 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "tasks": len(tasks),
         "status": status,
         "seconds": seconds,
+        "sources": len(reader.header.get("sources", {})),
+        "redacted": redacted,
         "bytes": reader.size,
         "event_bytes": reader.event_size,
         "warnings": list(dict.fromkeys(warnings)),
@@ -86,6 +90,15 @@ def _order(header: dict[str, Any]) -> str | None:
     if "schedule" in header:
         return f"by a list of {len(header['schedule'])} decisions"
     return None
+
+
+def _redaction(redacted: dict[str, Any]) -> str:
+    """What `pyrr pack` has replaced, in words."""
+    parts = [", ".join(redacted.get(kind, [])) for kind in ("variables", "files")]
+    text = f"it is redacted: {'; '.join(part for part in parts if part) or 'nothing was found'}"
+    if redacted.get("stops_at") is not None:
+        text += f"; a replay comes as far as event {redacted['stops_at']}"
+    return text
 
 
 def _interpreter(reader: TraceReader, event: ExecEvent) -> dict[str, str | None] | None:

@@ -23,7 +23,7 @@ def command() -> None:
     for column in ("name", "recorded", "events", "size", "command"):
         table.add_column(column, justify="right" if column in ("events", "size") else "left")
     folder = Path(home.folder())
-    found = [p for p in folder.iterdir() if p.is_dir() and not p.is_symlink()] if folder.is_dir() else []
+    found = [p for p in folder.iterdir() if _may_be_trace(p)] if folder.is_dir() else []
     for path in sorted(found, key=lambda p: p.stat().st_mtime):
         try:
             with TraceReader(path) as reader:
@@ -33,3 +33,7 @@ def command() -> None:
         except TraceError:
             table.add_row(path.name, "", "", "", "(not readable as a trace)")
     print_table(table)
+
+
+def _may_be_trace(path: Path) -> bool:
+    return not path.is_symlink() and (path.is_dir() or path.suffix == ".pyrr")

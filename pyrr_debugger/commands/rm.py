@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from .. import home
-from ..errors import PyrrError
+from ..errors import PyrrError, TraceError
+from ..trace_place import place_of
 
 
 @click.command()
@@ -21,12 +22,21 @@ def command(traces: tuple[str, ...]) -> None:
     """
     for name in traces:
         path = Path(home.find(name))
-        if not (path / "header").is_file() or not (path / "events").is_file():
+        packed = path.is_file() and _is_packed(path)
+        if not packed and not ((path / "header").is_file() and (path / "events").is_file()):
             raise PyrrError(f"{path} is not a trace, so it is not removed")
         try:
-            shutil.rmtree(path)
+            path.unlink() if packed else shutil.rmtree(path)
         except OSError as error:
             raise PyrrError(f"{path} cannot be removed: {error.strerror}") from None
         latest = Path(home.folder()) / home.LATEST
         if latest.is_symlink() and not latest.exists():
             latest.unlink()
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        place_of(str(path)).close()
+    except TraceError:
+        return False
+    return True

@@ -493,8 +493,11 @@ def _see(world: World, opened: Description | None, path: str | None, status: tup
             world.learn(opened.file, known)
 
 
-def _status_of(call: Call, data: bytes) -> tuple[int, ...] | None:
-    """Out of struct stat."""
+def status_of(name: str, call: Call) -> tuple[int, ...] | None:
+    """What a call of the stat family has answered: device, inode, mode, size, time of change, device number."""
+    if name == "statx":
+        return _extended_status(call.answered_argument(4, 256))
+    data = call.answered_argument({"stat": 1, "lstat": 1, "fstat": 1, "newfstatat": 2}[name], 144)
     fields = call.numbers("<QQQIIIIQqqqqqqq", data)
     if fields is None:
         return None
@@ -502,39 +505,39 @@ def _status_of(call: Call, data: bytes) -> tuple[int, ...] | None:
     return device, inode, mode, size, seconds * _NANO + nanoseconds, rdev
 
 
+def _extended_status(data: bytes) -> tuple[int, ...] | None:
+    if len(data) < 144:
+        return None
+    mode = int.from_bytes(data[28:30], "little")
+    inode, size = (int.from_bytes(data[at : at + 8], "little") for at in (32, 40))
+    seconds = int.from_bytes(data[112:120], "little", signed=True)
+    words = (int.from_bytes(data[at : at + 4], "little") for at in (120, 128, 132, 136, 140))
+    nanoseconds, rmajor, rminor, major, minor = words
+    return os.makedev(major, minor), inode, mode, size, seconds * _NANO + nanoseconds, os.makedev(rmajor, rminor)
+
+
 @handles("fstat")
 def _fstat(world: World, call: Call) -> None:
-    _see(world, call.description(0), None, _status_of(call, call.answered_argument(1, 144)))
+    _see(world, call.description(0), None, status_of("fstat", call))
 
 
 @handles("stat", "lstat")
 def _stat(world: World, call: Call) -> None:
-    status = _status_of(call, call.answered_argument(1, 144))
-    _see(world, None, world.resolve(call, None, call.text(0)), status)
+    _see(world, None, world.resolve(call, None, call.text(0)), status_of("stat", call))
 
 
 @handles("newfstatat")
 def _stat_at(world: World, call: Call) -> None:
-    status = _status_of(call, call.answered_argument(2, 144))
-    if call.args[3] & _AT_EMPTY_PATH and not call.text(1):
-        _see(world, call.description(0), None, status)
-    else:
-        _see(world, None, world.resolve(call, call.signed(0), call.text(1)), status)
+    _see_at(world, call, status_of("newfstatat", call), call.args[3])
 
 
 @handles("statx")
 def _statx(world: World, call: Call) -> None:
-    data = call.answered_argument(4, 256)
-    if len(data) < 144:
-        return
-    mode = int.from_bytes(data[28:30], "little")
-    inode, size = (int.from_bytes(data[at : at + 8], "little") for at in (32, 40))
-    seconds = int.from_bytes(data[112:120], "little", signed=True)
-    nanoseconds, rmajor, rminor, major, minor = (
-        int.from_bytes(data[at : at + 4], "little") for at in (120, 128, 132, 136, 140)
-    )
-    status = (os.makedev(major, minor), inode, mode, size, seconds * _NANO + nanoseconds, os.makedev(rmajor, rminor))
-    if call.args[2] & _AT_EMPTY_PATH and not call.text(1):
+    _see_at(world, call, status_of("statx", call), call.args[2])
+
+
+def _see_at(world: World, call: Call, status: tuple[int, ...] | None, flags: int) -> None:
+    if flags & _AT_EMPTY_PATH and not call.text(1):
         _see(world, call.description(0), None, status)
     else:
         _see(world, None, world.resolve(call, call.signed(0), call.text(1)), status)

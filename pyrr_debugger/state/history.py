@@ -100,6 +100,12 @@ class History:
         if (process := self.world.tasks.get(event.task)) and (task := process.tasks.get(event.task)):
             task.since = event.time
 
+    def call(self, event: SyscallEvent) -> Call | None:
+        """The next event, as a call of a task that is known."""
+        process = self.world.tasks.get(event.task)
+        task = process.tasks.get(event.task) if process else None
+        return Call(event, process, task) if process and task else None
+
     def state(self) -> ProgramState:
         """The state at the position behind the last event. Nothing can be applied afterwards."""
         world = self.world
