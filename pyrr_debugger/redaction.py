@@ -1,8 +1,8 @@
-"""What is to stay private, replaced in a trace by as many `x`.
+"""What is to stay private, replaced in a trace: every letter and digit of it by an `x`.
 
 Values of environment variables are replaced wherever they stand as they are: in memory that calls read or wrote, in
-images, in files. Of chosen files all that was read or mapped is replaced, and their longer words everywhere. What a
-program has made of a value (its hash, an encoding of it) is not found.
+images, in files. Of chosen files all that was read or mapped is replaced, and their longer words, if the program had
+not met them before, everywhere. What a program has made of a value (its hash, an encoding of it) is not found.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 from . import registers
@@ -25,8 +26,10 @@ _READS = (0, 17, 19, 295, 327)
 _SHORTEST_VALUE = 6
 """A shorter value is replaced only behind its name: elsewhere it could be anything."""
 _SHORTEST_WORD = 8
+_MOST_WORDS = 1000  # the longest ones
 _WORD = re.compile(rb"[^\s=:,;\"'(){}\[\]<>]{%d,}" % _SHORTEST_WORD)
 _VISIBLE = re.compile(rb"[A-Za-z0-9]")
+_ELF_MAGIC = b"\x7fELF"
 _NOTE = "checksums were left out: the trace is redacted"
 
 
@@ -42,6 +45,7 @@ class Redaction:
         self._chosen: set[str] = set()  # hashes of stored files
         self._paths: set[str] = set()
         self._reads: set[int] = set()  # events that read from a chosen file
+        self._first = sys.maxsize  # the event that first brought something of a chosen file
         self._renamed: dict[str, str] = {}
         self._pattern: re.Pattern[bytes] | None = None
 
@@ -67,14 +71,15 @@ class Redaction:
             if isinstance(event, ExecEvent):
                 self._learn_variables(event)
                 for region in event.image.get("regions", []):
-                    self._learn_file(reader, str(region[4]), region[5][0] if region[5] else None)
+                    self._learn_file(reader, event.number, str(region[4]), region[5][0] if region[5] else None)
             elif isinstance(event, SyscallEvent):
                 for _, piece in event.pieces:
-                    self._learn_file(reader, piece.name, piece.hash)
+                    self._learn_file(reader, event.number, piece.name, piece.hash)
                 if event.nr in _READS and event.result > 0:
                     self._learn_read(history, event)
             history.apply(event)
-        secrets = {word: word for word in self._words}
+        self._forget_known(reader)
+        secrets = {word: word for word in sorted(self._words, key=len)[-_MOST_WORDS:]}
         for name, values in self._variables.items():
             for value in values:
                 secrets[os.fsencode(name) + b"=" + value] = value
@@ -85,6 +90,19 @@ class Redaction:
             self._secrets = secrets
             self._pattern = re.compile(b"|".join(map(re.escape, alternatives)))
 
+    def _forget_known(self, reader: TraceReader) -> None:
+        """A word that the program had before it came to the chosen files is none of theirs alone."""
+        if not self._words:
+            return
+        for event in reader.events(0, self._first):
+            memory: list[tuple[int, bytes]] = []
+            if isinstance(event, SyscallEvent):
+                memory = list(event.outputs)
+            elif isinstance(event, ExecEvent):
+                memory = [part for region in event.image.get("regions", []) for part in region[6]]
+            for _, data in memory:
+                self._words.difference_update(_WORD.findall(data))
+
     def _learn_variables(self, event: ExecEvent) -> None:
         for text in environment_of(event):
             name, equals, value = text.partition(b"=")
@@ -92,8 +110,9 @@ class Redaction:
             if equals and value and any(fnmatch.fnmatchcase(shown, pattern) for pattern in self._names):
                 self._variables.setdefault(shown, set()).add(value)
 
-    def _learn_file(self, reader: TraceReader, name: str, hash_: str | None) -> None:
+    def _learn_file(self, reader: TraceReader, number: int, name: str, hash_: str | None) -> None:
         if hash_ is not None and hash_ not in self._chosen and self.names_file(name):
+            self._first = min(self._first, number)
             self._chosen.add(hash_)
             self._paths.add(name)
             self._words.update(_WORD.findall(reader.file(hash_)))
@@ -104,6 +123,7 @@ class Redaction:
         if isinstance(opened, (OpenFile, MemFd)) and self.names_file(opened.file.path):
             self._paths.add(opened.file.path)
             self._reads.add(event.number)
+            self._first = min(self._first, event.number)
             for _, data in event.outputs:
                 self._words.update(_WORD.findall(data))
 
@@ -118,7 +138,7 @@ class Redaction:
     def _mask(self, match: re.Match[bytes]) -> bytes:
         found = match[0]
         value = self._secrets[found]
-        return found[: len(found) - len(value)] + b"x" * len(value)
+        return found[: len(found) - len(value)] + _masked(value)
 
     def value(self, value: Any) -> Any:
         """A value of msgpack without them; names of stored files are those of the new content."""
@@ -139,7 +159,10 @@ class Redaction:
 
     def file(self, hash_: str, content: bytes) -> bytes | None:
         """The new content of a stored file; None if it stays as it is."""
-        changed = _VISIBLE.sub(b"x", content) if hash_ in self._chosen else self.scrub(content)
+        if hash_ in self._chosen:
+            changed = _masked(content)
+        else:
+            changed = content if content.startswith(_ELF_MAGIC) else self.scrub(content)
         if changed == content:
             return None
         self._renamed[hash_] = hash_of(changed)
@@ -153,10 +176,15 @@ class Redaction:
             files = [part for name, crc in sums.items() for part in (name, crc)]
             return [*wire[:4], files, *wire[5:]]
         if wire[0] == EventKind.SYSCALL and number in self._reads:
-            outputs = [_VISIBLE.sub(b"x", one) if isinstance(one, bytes) else one for one in wire[8]]
+            outputs = [_masked(one) if isinstance(one, bytes) else one for one in wire[8]]
             wire = [*wire[:8], outputs, *wire[9:]]
         changed: list[Any] = self.value(wire)
         return changed
+
+
+def _masked(data: bytes) -> bytes:
+    """Letters and digits as `x`: what separates words stays, so that a program that takes them apart goes on."""
+    return _VISIBLE.sub(b"x", data)
 
 
 def environment_of(event: ExecEvent) -> list[bytes]:

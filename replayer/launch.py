@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+    from ..trace_reader import TraceReader
     from .session import ReplaySession
 
 _LONG = 20_000  # events, to be waited for
@@ -86,7 +87,7 @@ def replay(request: Request) -> NoReturn:
                 if ticks is not None:
                     session.run(position + 1, ticks)
                 where = _where(session, request.process)
-                _print_json(where) if request.as_json else _print(where)
+                _print_json(where) if request.as_json else _print(reader, where)
     sys.stdout.flush()
     sys.stderr.flush()
     # Nothing is left to be done but to take the interpreter down.
@@ -142,8 +143,8 @@ def _print_json(where: dict[str, Any]) -> None:
     print(json.dumps(where))
 
 
-def _print(where: dict[str, Any]) -> None:
-    import linecache
+def _print(trace: TraceReader, where: dict[str, Any]) -> None:
+    from .source import source_line
 
     ticks = where["ticks"]
     position = where["position"] if ticks is None else f"{where['position']}:{ticks}"
@@ -153,6 +154,6 @@ def _print(where: dict[str, Any]) -> None:
         print(f"  native: {where['native']}")
     for frame in where.get("python", []):
         print(f'  File "{frame["file"]}", line {frame["line"]}, in {frame["function"]}')
-        source = linecache.getline(frame["file"], frame["line"]).strip()
+        source = source_line(trace, frame["file"], frame["line"]).strip()
         if source:
             print(f"    {source}")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import pprint
 import re
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from .evaluation import EvaluationError, evaluate
 from .place import native_location, python_thread
 from .position import parse
 from .session import ReplaySession
+from .source import source_line, source_lines
 from .stack import PythonStack
 
 _AROUND = 5  # lines of source before and behind the current one
@@ -207,7 +207,7 @@ class Prompt:
     def _show_frame(self, index: int, mark: str) -> None:
         frame = self.stack.frames[index]
         self.say(f"{mark} {frame.file}({frame.line}){frame.function}()")
-        source = linecache.getline(frame.file, frame.line).strip()
+        source = source_line(self.session.trace, frame.file, frame.line).strip()
         if source:
             self.say(f"-> {source}")
 
@@ -244,7 +244,7 @@ class Prompt:
         if not self.stack.frames:
             raise PyrrError("no Python frame")
         frame = self.stack.frames[self.index]
-        lines = linecache.getlines(frame.file)
+        lines = source_lines(self.session.trace, frame.file)
         if not lines:
             raise PyrrError(f"{frame.file} is not here: the source is looked up where it was recorded")
         middle = self._number(text, frame.line)
@@ -256,11 +256,11 @@ class Prompt:
         if not self.stack.frames:
             raise PyrrError("no Python frame")
         frame = self.stack.frames[self.index]
-        lines = inspect.getblock(linecache.getlines(frame.file)[max(frame.first_line - 1, 0) :])
+        lines = inspect.getblock(source_lines(self.session.trace, frame.file)[max(frame.first_line - 1, 0) :])
         if not lines:
             raise PyrrError(f"{frame.file} is not here: the source is looked up where it was recorded")
         if frame.function == "<module>":
-            lines = linecache.getlines(frame.file)
+            lines = source_lines(self.session.trace, frame.file)
         first = 1 if frame.function == "<module>" else frame.first_line
         for number, line in enumerate(lines, first):
             self.say(f"{number:>4} {'->' if number == frame.line else '  '} {line.rstrip()}")

@@ -22,8 +22,8 @@ def command(trace: str | None, output: str | None, names: tuple[str, ...], files
     """Make one file of TRACE: all it mapped, with symbols, and the sources of the Python modules it looked at.
 
     Every command takes the file as it takes a trace, on any machine with a like processor. NAME and PATH are patterns,
-    as in shells; what is redacted is replaced by as many 'x', there and wherever else the same bytes stand, and
-    'pyrr info' says so. What the program has made of it (a hash, an encoding) stays.
+    as in shells; the letters and digits of what is redacted become 'x', there and wherever else the same bytes
+    stand, and 'pyrr info' says so. What the program has made of it (a hash, an encoding) stays.
 
     \b
     pyrr pack -o failure.pyrr
