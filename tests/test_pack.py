@@ -63,14 +63,12 @@ def assert_refused(result: Result) -> None:
 # ---- use ----
 
 
-@pytest.mark.parametrize(
-    "words", [["replay"], ["verify"], ["dump"], ["ps"], ["info", "--json"], ["state", "--to", "syscall:write"]]
-)
-def test_a_command_takes_the_file_as_it_takes_a_folder(recorded: Path, words: list[str]) -> None:
-    one, other = (harness.pyrr(words[0], recorded / name, *words[1:]) for name in ("trace", "t.pyrr"))
-    assert one.status == other.status == 0, str(other)
-    if words[0] != "info":
-        assert one.stdout == other.stdout
+def test_commands_take_the_file_as_they_take_a_folder(recorded: Path) -> None:
+    assert harness.replay(recorded / "t.pyrr").stdout == b"42 set 6\n"
+    assert harness.dump(recorded / "t.pyrr") == harness.dump(recorded / "trace")
+    for words in (["ps"], ["state", "--to", "-2"]):
+        result = harness.pyrr(words[0], recorded / "t.pyrr", *words[1:])
+        assert result.status == 0, str(result)
 
 
 def test_the_sources_are_in_it(recorded: Path) -> None:
@@ -91,7 +89,6 @@ def test_unzip_gives_the_folder(recorded: Path, tmp_path: Path) -> None:
 
 def test_a_pack_is_packed_again(recorded: Path, tmp_path: Path) -> None:
     assert harness.pyrr("pack", recorded / "t.pyrr", "-o", tmp_path / "again.pyrr").status == 0
-    assert harness.replay(tmp_path / "again.pyrr").stdout == b"42 set 6\n"
     with TraceReader(tmp_path / "again.pyrr") as trace:
         assert trace.source(str(recorded / "victim_module.py")) == MODULE.encode()
 

@@ -66,7 +66,7 @@ def _print(position: int, found: list[Component], memory: bool) -> None:
     print(f"before event {position}")
     styles = {Outcome.EXACT: "green", Outcome.REBUILT: "green", Outcome.CHOICE: "yellow", Outcome.CANNOT: "red"}
     table = Table(box=None, pad_edge=False)
-    for column in ("process", "component", "", "going live"):
+    for column in ("process", "component", "state", "going live"):
         table.add_column(column, overflow="fold")
     exact = 0
     for one in found:
