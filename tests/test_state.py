@@ -15,7 +15,9 @@ import proc_view
 import pytest
 from harness import Interpreter, Surroundings, victim
 
+from pyrr_debugger.live.policy import CHOICES
 from pyrr_debugger.replayer.position import parse
+from pyrr_debugger.state import verdicts
 from pyrr_debugger.state.contents import UNKNOWN_END, Contents
 from pyrr_debugger.state.history import state_at
 from pyrr_debugger.state.identity import note_namespaces
@@ -307,7 +309,35 @@ def test_the_command_gives_all_of_it_as_json(recorded: Path) -> None:
     assert sorted(counts) == [2, 42]
     process = next(iter(data["state"]["processes"].values()))
     assert {str(slot["description"]) for slot in process["descriptors"].values()} <= set(data["state"]["descriptions"])
+    gone = next(one for one in data["components"] if one["class"] == "file.gone")
+    assert gone["outcome"] == "needs a choice"
+    assert gone["choices"][0] == "copy"
     assert {one["outcome"] for one in data["components"]} <= {outcome.value for outcome in Outcome}
+
+
+def test_every_class_is_one_of_a_policy() -> None:
+    text = Path(verdicts.__file__).read_text()
+    found = set(re.findall(r'_(?:choice|rebuilt)\([^()]*?"([a-z.]+)"\)', text))
+    found |= set(re.findall(r'_choice\("([a-z.]+)"', text))
+    assert found
+    assert {one for one in found if " " not in one} <= set(CHOICES)
+
+
+def test_the_terminal_it_was_started_on(one_interpreter: Interpreter, trace: Path, around: Surroundings) -> None:
+    program = "input(); print('typed', flush=True)"
+    words = harness.record_words(trace, one_interpreter.path, "-c", program)
+    harness.run_on_terminal(words, b"words\n", around)
+    with TraceReader(trace) as reader:
+        state = state_at(reader, parse("output:/^typed/").resolve(reader))
+    process = next(iter(state.processes.values()))
+    terminal = process.descriptors[0].description
+    assert isinstance(terminal, Terminal)
+    assert terminal is process.descriptors[2].description
+    assert terminal.given_as == (0, 1, 2)
+    assert process.terminal == terminal.path
+    assert (terminal.settings.rows, terminal.settings.columns) == (43, 132)
+    assert terminal.settings.termios is not None
+    assert not struct.unpack_from("<I", terminal.settings.termios, 12)[0] & ECHO
 
 
 def test_a_position_that_is_not_there(recorded: Path) -> None:

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 def command(trace: str | None, position: Position, pid: int | None, memory: bool, as_json: bool) -> None:
     """Show the state of TRACE at a position, from the log: each component, and what going live would do with it.
 
-    A component is restored exactly, rebuilt, needs a choice (a class of a policy, see 'pyrr resume'), or cannot be
-    restored. Positions are those of 'pyrr replay --to'.
+    A component is restored exactly, rebuilt, needs a choice (by class; the first is what 'pyrr resume' does without a
+    policy), or cannot be restored. Positions are those of 'pyrr replay --to'.
 
     \b
     pyrr state
     pyrr state python3-4 --to 'output:/^ready/' --json
     """
+    from ..live.policy import CHOICES
     from ..state.data import as_data
     from ..state.history import state_at
     from ..state.verdicts import components
@@ -50,6 +51,7 @@ def command(trace: str | None, position: Position, pid: int | None, memory: bool
                 "outcome": one.verdict.outcome.value,
                 "how": one.verdict.text,
                 "class": one.verdict.subject or None,
+                "choices": list(CHOICES.get(one.verdict.subject, ())),
             }
             for one in found
         ]
@@ -61,6 +63,7 @@ def command(trace: str | None, position: Position, pid: int | None, memory: bool
 def _print(position: int, found: list[Component], memory: bool) -> None:
     from rich.table import Table
 
+    from ..live.policy import CHOICES
     from ..state.verdicts import Outcome
 
     print(f"before event {position}")
@@ -75,7 +78,8 @@ def _print(position: int, found: list[Component], memory: bool) -> None:
             exact += 1
             continue
         words = verdict.outcome.value + (f": {verdict.text}" if verdict.text else "")
-        words += f" ({verdict.subject})" if verdict.subject and verdict.outcome is Outcome.CHOICE else ""
+        if verdict.outcome is Outcome.CHOICE:
+            words += f" ({verdict.subject}: {', '.join(CHOICES[verdict.subject])})"
         style = styles[verdict.outcome]
         table.add_row(str(one.process or ""), one.area, _plain(one.text), f"[{style}]{_plain(words)}[/{style}]")
     print_table(table)
