@@ -96,7 +96,7 @@ def begin(world: World, event: ExecEvent) -> Process:
     ignored = int(status.get("SigIgn", "0"), 16)
     process.dispositions.actions = {n: Action(1) for n in range(1, 65) if ignored >> n - 1 & 1}
     task.seccomp = int(status.get("Seccomp", "0"))
-    task.filters = [b""] * int(status.get("Seccomp_filters", "0"))
+    task.given_filters = int(status.get("Seccomp_filters", "0"))
     _take_descriptors(world, process, image, inherited)
     become(world, process, task, event)
     return process

@@ -219,7 +219,7 @@ class History:
         task = Task(
             event.task, maker.name, maker.mask, credentials=credentials, timer_slack_ns=maker.timer_slack_ns,
             nice=maker.nice, policy=maker.policy, affinity=maker.affinity, seccomp=maker.seccomp,
-            filters=list(maker.filters), namespaces=list(maker.namespaces),
+            filters=list(maker.filters), given_filters=maker.given_filters, namespaces=list(maker.namespaces),
         )  # fmt: skip
         identity.note_namespaces(task, event.flags, "new")
         if not event.flags & _CLONE_VM or event.flags & 0x4000:  # CLONE_VFORK keeps it

@@ -539,6 +539,8 @@ class Task:
     """1 strict, 2 with filters of its own."""
     filters: list[bytes] = field(default_factory=list)
     """The programs of its filters, in the order of their installation: struct sock_filter each; b"" where unknown."""
+    given_filters: int = 0
+    """How many filters it was started under: a container's."""
     namespaces: list[str] = field(default_factory=list)
     """Namespaces that it left for new ones (`pid`, `mnt`, ...) or has entered."""
 

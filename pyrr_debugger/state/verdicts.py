@@ -39,6 +39,7 @@ from .model import (
 )
 
 _AF_UNIX = 1
+_PROT_WRITE = 2
 
 
 class Outcome(Enum):
@@ -160,9 +161,7 @@ def _task(task: Task) -> str:
 def _of_task(task: Task) -> Verdict:
     if task.seccomp == 1:
         return _cannot("it is in seccomp's strict mode, in which it could not be restored")
-    if any(not program for program in task.filters):
-        return _cannot("a seccomp filter that it had when it was started is not in the trace")
-    return _rebuilt("its filters are installed again") if task.filters else _EXACT
+    return _rebuilt("without its seccomp filters") if task.filters else _EXACT
 
 
 def _credentials(process: Process) -> tuple[str, Verdict]:
@@ -269,6 +268,6 @@ def _of_mapping(mapping: Mapping) -> Verdict:
         return _cannot("System V shared memory is the kernel's, and others may have it")
     if not mapping.shared:
         return _EXACT
-    if mapping.file is None or mapping.file.path.startswith("/memfd:"):
+    if mapping.file is None or mapping.file.deleted or not mapping.prot & _PROT_WRITE:
         return _rebuilt("shared anew among the program's processes")
-    return _of_file(mapping.file)
+    return _rebuilt("shared anew among the program's processes: what is written there does not reach the file")
