@@ -2,9 +2,9 @@
 
     python bench/clock.py FOLDER [--python PYTHON] [--runs 5] [NAME ...]
 
-FOLDER holds the benchmarks (pyperformance/data-files/benchmarks in its wheel; `pip download pyperformance`). Each program
-measures its own processor time, without the interpreter's start; the ratio is of the medians. Nothing but the standard
-library is needed: a stand-in for pyperf runs each benchmark's function as often as fills about a second.
+FOLDER holds the benchmarks (pyperformance/data-files/benchmarks in its wheel; `pip download pyperformance`). Each
+program measures its own processor time, without the interpreter's start; the ratio is of the medians. Nothing but the
+standard library is needed: a stand-in for pyperf runs each benchmark's function as often as fills about a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NAMES = [
 ]
 """Those that need no package."""
 
-STAND_IN = '''
+STAND_IN = """
 import os, sys, time
 
 _ROUNDS = int(os.environ["ROUNDS"])
@@ -79,7 +79,7 @@ def _report():
 
 import atexit
 atexit.register(_report)
-'''
+"""
 
 PYRR = Path(sys.executable).parent / "pyrr"
 
@@ -132,7 +132,8 @@ def main() -> None:
             fastest = min(measured[True]) / min(measured[False])
             print(f"{benchmark:20} {bare:7.3f} s  {with_clock / bare:6.3f}  fastest {fastest:6.3f}", flush=True)
     if ratios:
-        print(f"{len(ratios)} benchmarks: geometric mean {statistics.geometric_mean(ratios):.3f}, worst {max(ratios):.3f}")
+        mean = statistics.geometric_mean(ratios)
+        print(f"{len(ratios)} benchmarks: geometric mean {mean:.3f}, worst {max(ratios):.3f}")
 
 
 if __name__ == "__main__":

@@ -340,7 +340,9 @@ class RecordingSession:
         self._engine.code(task, start, end, sites)
         if piece and piece.start == 0:
             places = places_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
-            if places:
+            if places is None:
+                self._emit(EventKind.NOTE, task, f"{piece.name} has no bytecode clock: signals wait for system calls")
+            elif places:
                 self._engine.clock(task, start, end, places)
 
     def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:

@@ -23,6 +23,7 @@ from pyrr_debugger.syscalls import name as call_name
 from pyrr_debugger.trace_reader import TraceReader
 
 NAMES = [
+    "blocked_traps",
     "fast_timer",
     "interrupted_loops",
     "killed_computing",
@@ -99,6 +100,24 @@ def test_no_table_in_other_files(one_interpreter: Interpreter) -> None:
 def _file_offset(elf: bytes, address: int) -> int:
     segment = next(s for s in Elf.parse(elf).segments if s.kind == 1 and s.vaddr <= address < s.vaddr + s.filesz)
     return segment.offset + address - segment.vaddr
+
+
+@pytest.mark.skipif(not Path("/usr/bin/python3.11").exists(), reason="no python3.11 of Debian's")
+def test_interpreter_without_clock(around: Surroundings, trace: Path, tmp_path: Path) -> None:
+    """Of one that is built in a way that is not known, `info` says so; a signal then waits for a call."""
+    elf, _ = image_and_headers(Interpreter("debian", Path("/usr/bin/python3.11"), (3, 11)))
+    (table,) = dispatch_tables(elf)
+    broken = tmp_path / "python3.11"
+    undefined = table.address + 8 * table.version.longest_gap[0]
+    offset = _file_offset(elf, undefined)
+    broken.write_bytes(elf[:offset] + struct.pack("<Q", table.targets[1]) + elf[offset + 8 :])
+    broken.chmod(0o700)
+    assert places_in(broken.read_bytes(), 0) == []
+    command = ("-s", "-S", "-c", "print('ran')")
+    recorded = harness.record(trace, broken, *command, around=around)
+    assert recorded.stdout == b"ran\n", str(recorded)
+    assert b"has no bytecode clock" in harness.pyrr("info", trace).stdout
+    harness.assert_verified(harness.verify(trace))
 
 
 COMPUTING = """

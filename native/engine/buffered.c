@@ -64,7 +64,7 @@ void drain(struct recorder *recorder, struct task *task)
     if (!space || !space->agent || space->told != task->turn.tid) return;
     if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, clock), &present, sizeof present) != sizeof present) return;
     const struct agent_account account = present.account;
-    if (space->ticks) space->clock = present.clock;
+    if (space->ticks) note_clock(space, &present.clock);
     uint64_t drained = space->account.size;
     if (account.size > AGENT_RING_LIMIT || account.size < drained) return;
     if (account.streams_changed)

@@ -6,6 +6,12 @@
 
 #include "events.h"
 
+void note_clock(struct space *space, const struct agent_clock *clock)
+{
+    space->has_ticked |= clock->counter < space->clock.counter;
+    space->clock = *clock;
+}
+
 static uint64_t place_of_clock(void) { return AGENT_STATE + offsetof(struct agent_state, clock); }
 
 bool is_clocked(const struct task *task) { return task->group && task->group->space->ticks; }
@@ -19,7 +25,7 @@ uint64_t passed_ticks(const struct task *task)
 void read_ticks(struct task *task)
 {
     struct agent_clock clock;
-    if (is_clocked(task) && tracee_read(task->turn.tid, place_of_clock(), &clock, sizeof clock) == sizeof clock) task->group->space->clock = clock;
+    if (is_clocked(task) && tracee_read(task->turn.tid, place_of_clock(), &clock, sizeof clock) == sizeof clock) note_clock(task->group->space, &clock);
 }
 
 void ask_for_tick(struct task *task, uint64_t ticks)
@@ -71,6 +77,8 @@ bool stop_at_tick(struct recorder *recorder, struct task *task)
         deliver_at_tick(recorder, task);
     } else if (preempted) {
         task->preempted = task->fatal_behind = true;
+    } else {
+        task->hurried = false;
     }
     return true;
 }

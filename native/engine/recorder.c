@@ -425,7 +425,7 @@ static bool is_stuck(const struct task *task)
 {
     struct timespec now;
     read_clock(&now);
-    return task->held_count && !is_clocked(task) && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
+    return task->held_count && !task->group->space->has_ticked && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
 }
 
 /* No tick comes for a signal that kills: let it kill where it finds the task. */

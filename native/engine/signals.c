@@ -285,10 +285,10 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         no_handler = !has_handler(task, signal);
     }
     bool boundary = is_behind_event(task, &registers);
-    /* Death comes at a tick, so that replay finds the memory that was left. */
+    /* Death comes at a tick, so that replay finds the memory that was left; so does standing still, where others may look at it. */
     bool ignored = signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_IGNORE;
-    bool dies = no_handler && !ignored && !is_harmless_by_default(signal) && !stops_by_default(signal);
-    bool waits = dies && is_clocked(task) && runs_free(task) && !task->impatient;
+    bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
+    bool waits = ends && is_clocked(task) && runs_free(task) && !task->impatient;
     task->impatient = false;
     if (task->redirected && !no_handler) {
         if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);

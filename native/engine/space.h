@@ -82,6 +82,7 @@ struct space {
     pid_t told;                   /* the task whose account it is: the last one that ran in it */
     struct agent_clock clock; /* as it was at the last stop */
     size_t ticks;             /* trampolines: 0 where nothing counts */
+    bool has_ticked;          /* it is a clock indeed */
     struct pending *pending;
 };
 

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-RULES = 2
+RULES = 3
 """Version of the rules in tables.py and opcodes.py: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_MOVED = 14
 _PLACE = struct.Struct(f"<qqBB{LONGEST_MOVED}s")
 _HEAD = struct.Struct("<4sII")  # magic, bytes that follow, their crc32
 _MAGIC = b"tick"
+_NO_CLOCK = bytes(_PLACE.size)
+"""In the place of the places of an interpreter that has none."""
 _SIGN = b"PYTHONHASHSEED"
 """Text that all interpreters have in them, and hardly another file."""
 
@@ -50,23 +52,29 @@ def pack(places: list[Place]) -> bytes:
     return b"".join(_PLACE.pack(p.place, p.target, len(p.moved), p.displacement, p.moved) for p in places)
 
 
-def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | None]) -> bytes:
+def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | None]) -> bytes | None:
     """The places of an ELF file of which a piece of code is mapped, packed: from the cache, or else found in the file's
-    whole content, for which `content` is called (None if it cannot be had)."""
+    whole content, for which `content` is called (None if it cannot be had). Empty if it is no interpreter, None if it
+    is one in which none are found."""
     packed = _known(cache, piece)
     if packed is None:
         elf = content()
         if elf is None:
             return b""
-        packed = pack(places_in(elf, piece.offset))
+        packed = pack(places_in(elf, piece.offset)) or (_NO_CLOCK if is_interpreter(elf) else b"")
         head = _HEAD.pack(_MAGIC, len(packed), zlib.crc32(packed))
         cache.remember_bytes(_name(piece), head + packed)
-    return packed
+    return None if packed == _NO_CLOCK else packed
+
+
+def is_interpreter(elf: bytes) -> bool:
+    """Whether a file holds a Python interpreter, of whichever version and make."""
+    return _SIGN in elf
 
 
 def places_in(elf: bytes, offset: int) -> list[Place]:
     """The places of an ELF file, relative to where the byte of it at `offset` is mapped."""
-    if _SIGN not in elf:
+    if not is_interpreter(elf):
         return []
     from .tables import ticking_places
 
