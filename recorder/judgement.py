@@ -78,6 +78,8 @@ _NEAR_REACH = 130  # bytes: one displacement byte, and two that the instruction 
 _IN_STEP = (64, 59, 53)
 _SHORT = 512
 _LONGEST_TABLE = 1 << 16
+# Entries of what may be tables, seconds to look at: librustc_driver.so's 100,000 tables would have ten thousand times as many.
+_MOST_ENTRIES = 1 << 22
 
 
 _Tuple = TypeVar("_Tuple")
@@ -95,6 +97,11 @@ SIGRETURN = Rejected("the return from a signal handler")
 INDIRECT = Rejected("the function jumps to computed addresses")
 NEIGHBOURS = Rejected("its neighbours cannot be moved")
 TARGET = Rejected("something jumps, or may jump, between its neighbours")
+ENDLESS = Rejected("too much of the file looks like jump tables")
+
+
+class _EndlessError(Exception):
+    """It would take too long to find out where jump tables lead."""
 
 
 class _Code(NamedTuple):
@@ -167,8 +174,11 @@ class _Judge:
                 if 0 <= base + hit + distance <= length - len(_SYSCALL):
                     found[base + hit + distance] = self._candidate(base, code, hit)
         regions = [r for verdict in found.values() if isinstance(verdict, _Candidate) for r in verdict.regions]
-        taken = self._targets(regions)
         verdicts: dict[int, Site | Rejected] = {}
+        try:
+            taken = self._targets(regions)
+        except _EndlessError:
+            return {place: ENDLESS if isinstance(v, _Candidate) else v for place, v in sorted(found.items())}
         free_from = 0
         for place, verdict in sorted(found.items()):
             if isinstance(verdict, Rejected):
@@ -335,6 +345,7 @@ class _Judge:
         first = -start % 4
         words = _words(self._image.elf[offset + first : offset + size], "i")
         lowest, highest = self._code[0][0], max(base + len(code) for base, _, code in self._code)
+        left = _MOST_ENTRIES
         for table in tables:
             index = (table - start - first) // 4
             if not 0 <= index < len(words):
@@ -342,7 +353,10 @@ class _Judge:
             for word in words[index : index + _LONGEST_TABLE]:
                 if not lowest <= table + word < highest:
                     break
+                left -= 1
                 yield table + word
+            if left < 0:
+                raise _EndlessError
 
     def _near(self, region: _Region) -> set[int]:
         """Where the code goes from around a region, its own function above all."""

@@ -17,7 +17,16 @@ import pytest
 
 import pyrr_debugger
 from pyrr_debugger.recorder import judgement
-from pyrr_debugger.recorder.judgement import INDIRECT, MISREAD, NEIGHBOURS, SIGRETURN, TARGET, UNCERTAIN, Rejected
+from pyrr_debugger.recorder.judgement import (
+    ENDLESS,
+    INDIRECT,
+    MISREAD,
+    NEIGHBOURS,
+    SIGRETURN,
+    TARGET,
+    UNCERTAIN,
+    Rejected,
+)
 from pyrr_debugger.recorder.sites import (
     LONGEST_REGION,
     Site,
@@ -198,6 +207,18 @@ def test_regions_do_not_overlap(judge):
     body = "syscall\n mov %ebx, %eax\n mov $1, %edi\n syscall\n mov $2, %eax\n syscall\n mov $3, %eax\n syscall\n"
     elf = function(f"{body} {BLOCKED}")
     assert judge(elf) == [(0, 7), (0, 5), (0, 5), TARGET]
+
+
+@needs_gcc
+def test_what_would_take_too_long_is_left(judge, monkeypatch):
+    """A file in which too much could be jump tables is not searched to the end: it has no sites then."""
+    text = (
+        f"{function(f'mov $3, %eax{chr(10)} syscall{chr(10)} ret')}\n lea table(%rip), %rax\n .balign 4\n"
+        "table: .rept 8\n .long f - table\n .endr\n"
+    )
+    assert ENDLESS not in judge(text)
+    monkeypatch.setattr(judgement, "_MOST_ENTRIES", 4)
+    assert judge(text) == [ENDLESS]
 
 
 @needs_gcc
