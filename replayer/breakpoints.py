@@ -3,7 +3,7 @@
 A code object is found in the memory of the replayed process by the name of its file: nothing is evaluated for it. One
 that is loaded later is found where the trace opens its file: from there the replay stops at each new frame until the
 module's own begins; all of the file's code objects are in memory then, as its constants. The interpreter reads an
-instruction when it comes to it, so a debug register on the first instruction of a line (two bytes, in data) stops there.
+instruction when it comes to it, so a debug register on the first one of a line (two bytes, in data) stops there.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _MOST_LOADS = 16
 _EVENTS_OF_A_LOAD = 400
 _ENTRIES_OF_A_LOAD = 4000
 _WORDS_AT_ONCE = 3
+_SAMPLES = 8
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,18 @@ class Codes:
             here = session.place
             for load in loads_of(session.trace, name)[:_MOST_LOADS]:
                 self._add(known, self._load(load, name))
+            for position in self._samples() if not known else ():
+                session.seek(position)
+                for other in session.tasks:
+                    self._add(known, codes_of(session, other, name))
             session.go(here)
             self._loaded.add(name)
         return list(known.values())
+
+    def _samples(self) -> Iterator[int]:
+        """Where to look for code that came from no file of its name."""
+        count = self._session.trace.count
+        yield from (count * part // _SAMPLES for part in range(1, _SAMPLES))
 
     @staticmethod
     def _add(known: dict[tuple[int, int], Code], codes: list[Code]) -> None:

@@ -64,14 +64,13 @@ def replay(request: Request) -> NoReturn:
 
     gc.enable()
     with TraceReader(home.find(request.trace)) as reader:
-        position, ticks = reader.count, None
+        position, between = reader.count, None
         if request.to is not None:
-            from .position import Tick, parse
+            from .position import Between, parse
 
-            parsed = parse(request.to)
-            position = parsed.resolve(reader)
-            if isinstance(parsed, Tick):
-                position, ticks = parsed.number, parsed.ticks
+            wanted = parse(request.to)
+            between = wanted if isinstance(wanted, Between) else None
+            position = reader.count if between else wanted.resolve(reader)
         selection = None
         if request.process is not None:
             from .selection import Selection
@@ -83,9 +82,7 @@ def replay(request: Request) -> NoReturn:
                 session.run()
                 warn_if_cut(reader)
             else:
-                _run_with_progress(session, position)
-                if ticks is not None:
-                    session.run(position + 1, ticks)
+                session.seek(between) if between else _run_with_progress(session, position)
                 where = _where(session, request.process)
                 _print_json(where) if request.as_json else _print(reader, where)
     sys.stdout.flush()
@@ -119,7 +116,7 @@ def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
     event = session.trace.event(session.position - 1) if session.midway else session.next_event()
     ticks = session.ticks
     tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid] or [0]
-    task = event.task if event is not None and event.task in tasks else tasks[0]
+    task = session.midway or (event.task if event is not None and event.task in tasks else tasks[0])
     where: dict[str, Any] = {
         "position": session.position if ticks is None else session.position - 1,
         "ticks": ticks,

@@ -1,4 +1,5 @@
-"""Positions as a user writes them: `1200`, `1200:35`, `-1`, `50%`, `+1.5s`, `exit`, `output:/regex/`, `syscall:read#2`.
+"""Positions as a user writes them: `1200`, `1200:35`, `-1`, `50%`, `+1.5s`, `exit`, `output:/regex/`, `syscall:read#2`,
+`file.py:12`, `exception`.
 
 `parse` reads the form, so that a slip is found before anything is opened; `Position.resolve` finds the event in a
 trace. All but `output` need the events alone; `output` replays the trace, since long writes are in nobody's event.
@@ -13,7 +14,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ..errors import PyrrError
 from ..events import Event, ExecEvent, ExitEvent, SignalEvent, StoppedEvent, SyscallEvent
@@ -23,14 +24,14 @@ from ..trace_reader import TraceReader
 from .description import signal_name
 from .traps import Place, Ticks
 
+if TYPE_CHECKING:
+    from .session import ReplaySession
+
 FORMS = (
     "give the number of an event, EVENT:TICKS, -K (from the end), start, end, exit, 50%, +12.5s, "
-    "output:/regex/, syscall:NAME or signal:NAME, the last three with #K for the K-th"
+    "output:/regex/, syscall:NAME, signal:NAME or file.py:LINE, the last four with #K for the K-th; exception or "
+    "exception:K"
 )
-_LATER = {
-    r"exception(:-?\d+)?": "the position of an exception",
-    r".+\.py:\d+(#-?\d+)?": "the position of a line",
-}
 _SIGNAL_BITS = 0x7F
 
 
@@ -59,9 +60,10 @@ def parse(text: str) -> Position:
     if match := re.fullmatch(r"(syscall|signal):(\w+)(?:#(-?\d+))?", text):
         _check_name(match[1], match[2])
         return Occurrence(match[1], match[2], _which(text, match[3]))
-    for form, meaning in _LATER.items():
-        if re.fullmatch(form, text):
-            raise PyrrError(f"{text!r}: {meaning} cannot be found yet, only events can: {FORMS}")
+    if match := re.fullmatch(r"(.+\.py):(\d+)(?:#(-?\d+))?", text):
+        return Line(match[1], int(match[2]), _which(text, match[3]))
+    if match := re.fullmatch(r"exception(?::(-?\d+))?", text):
+        return Raise(_which(text, match[1]) if match[1] else None)
     raise PyrrError(f"{text!r} is no position: {FORMS}")
 
 
@@ -99,8 +101,24 @@ class Number:
         return position
 
 
+class Between:
+    """A position that may be between two events: only a session can find it, and go to it."""
+
+    def go(self, session: ReplaySession) -> None:
+        """Goes there. Raises PyrrError where the trace has no such place."""
+        raise NotImplementedError
+
+    def resolve(self, trace: TraceReader) -> int:
+        """The first event behind it."""
+        from .session import ReplaySession
+
+        with ReplaySession(trace) as session:
+            self.go(session)
+            return session.position
+
+
 @dataclass(frozen=True)
-class Tick:
+class Tick(Between):
     """Between two events: where event `number` has taken effect, and its task has run for `ticks` ticks of the bytecode
     clock."""
 
@@ -112,6 +130,10 @@ class Tick:
         if self.number >= trace.count:
             raise PyrrError(f"{self.number} is outside of the trace, which has {trace.count} events")
         return self.number + 1
+
+    def go(self, session: ReplaySession) -> None:
+        """Goes there."""
+        session.go(self.place(session.trace))
 
     def place(self, trace: TraceReader) -> Place:
         """As a session goes there."""
@@ -210,6 +232,48 @@ class Output:
                 if match.end() > len(before):
                     yield event.number
             lines[event.stream] = text[text.rfind(b"\n") + 1 :]
+
+
+@dataclass(frozen=True)
+class Line(Between):
+    """Where a line of a file begins, `which` time of all."""
+
+    file: str
+    line: int
+    which: int = 1
+
+    def go(self, session: ReplaySession) -> None:
+        """Goes there."""
+        from .debugger import Debugger
+
+        debugger, count = Debugger(session), session.trace.count
+        targets = debugger.line_targets(self.file, self.line)
+        session.seek(0 if self.which > 0 else count)
+        for found in range(abs(self.which)):
+            runs = debugger.runs
+            arrival = runs.forward(targets, count) if self.which > 0 else runs.backward(targets, 0, lambda _: True)
+            if arrival is None:
+                raise PyrrError(f"line {self.line} of {self.file} is come to {found} times")
+
+
+@dataclass(frozen=True)
+class Raise(Between):
+    """Where an exception is raised, `which` of all; without a number, that which nobody caught, or the last one."""
+
+    which: int | None = None
+
+    def go(self, session: ReplaySession) -> None:
+        """Goes there."""
+        from .raises import Raises
+
+        raises, count = Raises(session), session.trace.count
+        if self.which is None and raises.uncaught():
+            return
+        which = self.which or -1
+        session.seek(0 if which > 0 else count)
+        for found in range(abs(which)):
+            if not (raises.forward(count) if which > 0 else raises.backward(0)):
+                raise PyrrError(f"{found} exceptions are raised in the trace")
 
 
 def syscall_of(event: Event) -> str | None:

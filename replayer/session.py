@@ -338,12 +338,12 @@ class ReplaySession:
         A str is a position as README.md has them. Raises PyrrError where the trace has no such position, and
         DivergenceError where the replay is not the recording.
         """
-        if isinstance(position, str):
-            from .position import Tick, parse
+        if not isinstance(position, int):
+            from .position import Between, parse
 
-            position = parse(position)
-            if isinstance(position, Tick):
-                self.go(position.place(self.trace))
+            position = parse(position) if isinstance(position, str) else position
+            if isinstance(position, Between):
+                position.go(self)
                 return
         target = position if isinstance(position, int) else position.resolve(self.trace)
         if not 0 <= target <= self.trace.count:

@@ -12,6 +12,7 @@ import harness
 import pytest
 from harness import LONG, Interpreter, Surroundings, victim
 
+from pyrr_debugger.errors import PyrrError
 from pyrr_debugger.replayer.opening import open_at_failure
 from pyrr_debugger.replayer.prompt import COMMANDS, Prompt, Quit
 from pyrr_debugger.replayer.session import ReplaySession
@@ -265,6 +266,31 @@ def test_source(at_failure: Session) -> None:
     assert listing[5] == "  26 ->     return done[0] and 1 // limit"
     assert at_failure("l 13").splitlines()[5] == '  13        report(f"begin {number}\\n")'
     assert at_failure("source") == f"{SOURCE}, main from line 19"
+
+
+def test_lines_and_exceptions_as_positions(recorded: Callable[[str], Path]) -> None:
+    """Wherever a position is asked for; they are between events."""
+    with TraceReader(recorded("steps")) as reader, ReplaySession(reader) as session:
+        for text, line, number in [
+            ("steps.py:22", 22, "0"),
+            ("steps.py:22#3", 22, "2"),
+            (f"{SOURCE}:14#-2", 14, "3"),
+            ("exception", 26, "4"),
+        ]:
+            session.seek(text)
+            opened = Session(session)
+            assert opened.line[1] == line
+            assert opened("p number") == number
+            assert session.midway
+        for text in ("steps.py:22#6", "steps.py:1000"):
+            with pytest.raises(PyrrError):
+                session.seek(text)
+        session.seek("exception:1")
+        assert session.stop(session.tasks[0]) == "trap"
+    result = harness.pyrr("replay", recorded("steps"), "--to", "steps.py:12#2")
+    assert b"line 12, in work" in result.stdout, str(result)
+    events = harness.pyrr("dump", recorded("steps"), "--from", "steps.py:12#2")
+    assert b'"begin 1' in events.stdout.splitlines()[0], str(events)
 
 
 def test_a_script_of_commands(recorded: Callable[[str], Path]) -> None:

@@ -118,9 +118,8 @@ def test_output_in_several_writes(one_interpreter: Interpreter, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("exception", "cannot be found yet"),
-        ("exception:2", "cannot be found yet"),
-        ("app.py:71", "cannot be found yet"),
+        ("exception:0", "counted from 1"),
+        ("app.py:71#0", "counted from 1"),
         ("output:/(/", "no regular expression"),
         ("syscall:opnat", "did you mean openat"),
         ("signal:SIGSERV", "did you mean SIGSEGV"),

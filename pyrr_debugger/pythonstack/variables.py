@@ -263,6 +263,16 @@ class Variables:
             return Value(value, self), self._pointer(item + self.layout.exc_value + _POINTER)
         return Value(value, self), self._pointer(value + self.layout.exception_traceback)
 
+    def is_fresh(self, thread: int) -> bool:
+        """Whether the exception that is being raised in a PyThreadState has no traceback yet."""
+        item = thread + self.layout.thread_exc_info  # behind the exception that is raised
+        if self.layout.code_names is None:  # up to 3.10 type, value, traceback and the first item of the stack
+            return not self._pointer(item - 5 * _POINTER)
+        if not self.layout.tagged_long:  # 3.11: type, value, traceback
+            return not self._pointer(item - _POINTER)
+        value = self._pointer(item - _POINTER)
+        return bool(value) and not self._pointer(value + self.layout.exception_traceback)
+
     def traceback(self, address: int) -> Iterator[tuple[int, int]]:
         """The frames of a traceback, outermost first, each with the byte offset of the instruction that it was at."""
         for traceback in self._reader.chain(address, _TB_NEXT):

@@ -1,0 +1,104 @@
+"""Where exceptions are raised: where CPython notes the first frame that one leaves (PyTraceBack_Here).
+
+An exception that C code raises and clears without a Python frame seeing it is none here, as it is none for a tracing
+function. A hardware stop on the function's first instruction shows each frame that an exception comes through; the
+first one of an exception is that for which it has no traceback yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import PyrrError
+from ..pythonstack.memory import UnreadableError
+from .lines import Thread
+from .place import interpreter_of, python_functions
+from .session import ReplaySession
+from .stack import stack_of
+from .traps import MOST_HITS, Place, Trap
+
+_FUNCTION = "PyTraceBack_Here"
+_SAMPLES = 8
+
+
+class Raises:
+    """Moves of a session to exceptions that are raised."""
+
+    def __init__(self, session: ReplaySession) -> None:
+        self._session = session
+        self._trap: Trap | None = None
+
+    def trap(self) -> Trap:
+        """The function's first instruction. The session stays where it is. Raises PyrrError where no Python runs."""
+        if self._trap is None:
+            here = self._session.place
+            self._trap = self._find()
+            self._session.go(here)
+        return self._trap
+
+    def _find(self) -> Trap:
+        session, count = self._session, self._session.trace.count
+        for position in [session.position, *(count * part // _SAMPLES for part in range(1, _SAMPLES))]:
+            session.seek(position)
+            for task in session.tasks:
+                if interpreter_of(session, task) is not None:
+                    return Trap(python_functions(session, task, (_FUNCTION,))[_FUNCTION], 1, "execute")
+        raise PyrrError("no Python runs in this trace, so that it has no exceptions")
+
+    def is_raised(self) -> bool:
+        """Whether the session stands where an exception leaves its first frame."""
+        session = self._session
+        thread = Thread(session, session.midway)
+        interpreter = thread.interpreter()
+        variables = interpreter.variables() if interpreter else None
+        if interpreter is None or variables is None:
+            return False
+        try:
+            return variables.is_fresh(thread.address(interpreter))
+        except UnreadableError:
+            return False
+
+    def forward(self, until: int, accept: Callable[[], bool] = lambda: True) -> bool:
+        """To the next exception that is raised and accepted; False where event `until` comes first."""
+        trap = self.trap()
+        while self._session.run_to([trap], until):
+            if self.is_raised() and accept():
+                return True
+        return False
+
+    def backward(self, least: int, accept: Callable[[], bool] = lambda: True) -> bool:
+        """To the last one before this place; False if there is none from event `least` on."""
+        trap, session = self.trap(), self._session
+        before = session.simplified(session.place)
+        start, size = before.position - 1 if before.legs else before.position, 8
+        while True:
+            start = max(start, least)
+            session.seek(start)
+            hits = session.hits([trap], before)
+            for hit in reversed(hits):
+                session.go(hit.place)
+                if self.is_raised() and accept():
+                    return True
+            if len(hits) == MOST_HITS:
+                before = hits[0].place
+                continue
+            if start <= least:
+                session.seek(least)
+                return False
+            before, start, size = Place(start), start - size, size * 4
+
+    def uncaught(self) -> bool:
+        """To where the exception was raised that nobody caught at the end; False if there is none."""
+        from .debugger import Debugger
+        from .opening import open_at_failure
+
+        session = self._session
+        open_at_failure(session)
+        debugger = Debugger(session)
+        stack = stack_of(session, debugger.task) if debugger.task in session.tasks else None
+        if stack is not None and stack.exception is None:
+            stack = debugger.handled()
+        place = debugger.raise_of(stack) if stack is not None and stack.exception is not None else None
+        if place is not None:
+            session.go(place)
+        return place is not None
