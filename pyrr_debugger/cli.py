@@ -10,6 +10,7 @@ _COMMANDS = {
     "record": "Record a program and its children.",
     "hunt": "Record under chaos until the program fails; find the order that does it.",
     "replay": "Replay a trace, to its end or to an event.",
+    "dap": "Serve an editor (VS Code): look at a program, step backward.",
     "debug": "Look at a program at any position; step backward.",
     "gdb": "Look at a program at any position with gdb.",
     "dump": "Print the events of a trace, like strace.",

@@ -40,13 +40,19 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Target:
-    """One place in a code object that is to be stopped at: an instruction with which a line begins."""
+    """One place in a code object that is to be stopped at: an instruction with which a line begins. Or, where the file
+    is empty, machine code that is run where an exception is raised (raises.py)."""
 
     word: int
     offset: int
     line: int
     code: int
     file: str
+
+    @property
+    def trap(self) -> Trap:
+        """What stops there."""
+        return Trap(self.word, 2) if self.file else Trap(self.word, 1, "execute")
 
 
 def matches(path: str, name: str) -> bool:
@@ -268,12 +274,12 @@ class Runs:
         first = arrivals[0]
         for other in arrivals[1:]:
             if other[0].position < first[0].position or (
-                other[0].position == first[0].position and self._precedes(other[0], first[0])
+                other[0].position == first[0].position and self.precedes(other[0], first[0])
             ):
                 first = other
         return first
 
-    def _precedes(self, one: Place, other: Place) -> bool:
+    def precedes(self, one: Place, other: Place) -> bool:
         """Whether one place comes before another, behind the same event."""
         session = self._session
         one, other = session.simplified(one), session.simplified(other)
@@ -282,7 +288,7 @@ class Runs:
 
     def _next(self, targets: list[Target], until: int) -> Arrival | None:
         by_word = {target.word: target for target in targets}
-        traps = [Trap(word, 2) for word in by_word]
+        traps = [target.trap for target in by_word.values()]
         words = list(by_word)
         again = self._word_here()
         while True:
@@ -316,6 +322,9 @@ class Runs:
         thread = Thread(session, task)
         interpreter = thread.interpreter()
         top = thread.top()
+        if not target.file:
+            fresh = interpreter is not None and top is not None and is_raised(thread)
+            return Arrival(target, top, task) if fresh and top is not None else None
         if interpreter is None or top is None or top.code != target.code or top.file != target.file:
             return None
         lines = thread.lines(top)
@@ -373,7 +382,7 @@ class Runs:
             end, found = before, list[tuple[Hit, Target]]()
             while True:
                 self._session.seek(start)
-                hits = self._session.hits([Trap(target.word, 2) for target in targets_of_group], end)
+                hits = self._session.hits([target.trap for target in targets_of_group], end)
                 found = [(hit, targets_of_group[hit.index]) for hit in hits] + found
                 if len(hits) < MOST_HITS:
                     break
@@ -383,7 +392,7 @@ class Runs:
             last = groups[0]
             for other in groups[1:]:
                 one, two = last[-1][0].place, other[-1][0].place
-                if two.position > one.position or (two.position == one.position and self._precedes(one, two)):
+                if two.position > one.position or (two.position == one.position and self.precedes(one, two)):
                     last = other
             yield last.pop()
 
@@ -405,6 +414,18 @@ class Runs:
         session.seek(place.position - 1)
         count = sum(hit.place.position == place.position for hit in session.hits([trap], place))
         return Place(place.position, (Leg(trap, count + 1),))
+
+
+def is_raised(thread: Thread) -> bool:
+    """Whether a thread stands where an exception leaves its first frame."""
+    interpreter = thread.interpreter()
+    variables = interpreter.variables() if interpreter else None
+    if interpreter is None or variables is None:
+        return False
+    try:
+        return variables.is_fresh(thread.address(interpreter))
+    except UnreadableError:
+        return False
 
 
 def find_line(codes: list[Code], line: int, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..errors import PyrrError
@@ -14,6 +15,7 @@ from .breakpoints import Arrival, Codes, Runs, Target, find_line, target_of_func
 from .evaluation import EvaluationError, evaluate
 from .lines import LineWay, Thread
 from .position import Occurrence, Output, Position, parse
+from .raises import Raises
 from .session import ReplaySession
 from .stack import PythonStack, handled_stack, stack_of
 from .traps import Place
@@ -33,6 +35,8 @@ class Breakpoint:
     ignore: int = 0
     enabled: bool = True
     hits: int = 0
+    log: str = ""
+    """Printed instead of stopping, with what stands in braces evaluated."""
     commands: list[str] = field(default_factory=list)
     meets: Callable[[Event], bool] | None = None
     targets: list[Target] = field(default_factory=list)
@@ -64,6 +68,11 @@ class Debugger:
         """The frames that are looked at, where they are of an exception that is over."""
         self.complaint: Callable[[str], None] = lambda _: None
         """Is told what went wrong in a condition."""
+        self.raised = False
+        """Whether moves stop at each exception that is raised; or, with `uncaught`, at the one that nobody catches."""
+        self.uncaught = False
+        self._raises = Raises(session)
+        self._uncaught_at: list[Place | None] = []
         self._numbers = 0
         self.look()
 
@@ -175,7 +184,19 @@ class Debugger:
         if one.ignore:
             one.ignore -= 1
             return False
+        if one.log:
+            self.complaint(self._logged(one.log))
+            return False
         return True
+
+    def _logged(self, text: str) -> str:
+        def value(match: re.Match[str]) -> str:
+            try:
+                return evaluate(self.session, self.stack(), 0, match[1])
+            except PyrrError as error:
+                return f"<{error}>"
+
+        return re.sub(r"\{([^{}]+)\}", value, text)
 
     # Moves
 
@@ -191,9 +212,19 @@ class Debugger:
         targets = [target for one in self.breakpoints if one.enabled for target in one.targets]
         stopped: list[Breakpoint] = []
 
+        if backward:
+            self._to_raise()
+        raised = self._raised_targets()
+        at = self._uncaught_place() if self.uncaught else None
+        exceptions: list[Arrival] = []
+
         def accept(arrival: Arrival) -> bool:
             self.look(arrival.task)
-            stopped[:] = [o for o in self.breakpoints if o.enabled and arrival.target in o.targets and self._accepts(o)]
+            if not arrival.target.file:
+                if self.raised or session.simplified(session.place) == at:
+                    exceptions.append(arrival)
+                return bool(exceptions)
+            stopped[:] = self._met(arrival)
             return bool(stopped)
 
         while True:
@@ -204,9 +235,11 @@ class Debugger:
             )
             limit = number if number is not None else 0 if backward else self._last(task)
             if backward:
-                arrival = self.runs.backward(targets, limit, accept)
+                arrival = self.runs.backward([*targets, *raised], limit, accept)
             else:
-                arrival = self.runs.forward(targets, max(limit, session.position), accept)
+                arrival = self.runs.forward([*targets, *raised], max(limit, session.position), accept)
+            if exceptions:
+                return Stop("exception")
             if arrival is None and number is not None:
                 event = session.next_event()
                 self.look()
@@ -216,6 +249,58 @@ class Debugger:
             if number is None:
                 self.look(task)
                 return Stop("start" if backward else "end")
+
+    def _raised_targets(self) -> list[Target]:
+        """What stops at exceptions."""
+        wanted = self.raised or (self.uncaught and self._uncaught_place() is not None)
+        return [Target(self._raises.trap().address, 0, 0, 0, "")] if wanted else []
+
+    def _uncaught_place(self) -> Place | None:
+        """Where the exception was raised that nobody caught."""
+        if not self._uncaught_at:
+            here, task = self.session.place, self.task
+            found = self._raises.uncaught()
+            self._uncaught_at.append(self.session.simplified(self.session.place) if found else None)
+            self.session.go(here)
+            self.look(task)
+        return self._uncaught_at[0]
+
+    def raising(self) -> tuple[str, str] | None:
+        """The exception whose raising the session stands at: the name of its class, and it as text."""
+        legs = self.session.place.legs
+        return self.raised_here(self.session.midway) if legs and legs[-1].trap.kind == "execute" else None
+
+    def raised_here(self, task: int) -> tuple[str, str] | None:
+        """The exception that a task is raising: the name of its class, and it as text."""
+        thread = Thread(self.session, task)
+        interpreter = thread.interpreter() if task in self.session.tasks else None
+        variables = interpreter.variables() if interpreter else None
+        with suppress(UnreadableError):
+            if interpreter is not None and variables is not None:
+                return variables.raised(thread.address(interpreter))
+        return None
+
+    def module_files(self, task: int) -> list[str]:
+        """The files of the modules that are imported in the process of a task."""
+        interpreter = Thread(self.session, task).interpreter()
+        found = []
+        with suppress(UnreadableError):
+            for module in interpreter.modules().values() if interpreter else ():
+                file = module.attribute("__file__")
+                name = file.decoded() if file is not None else None
+                if isinstance(name, str) and name.endswith(".py"):
+                    found.append(name)
+        return found
+
+    def to_line(self, name: str, line: int, backward: bool) -> Stop:
+        """To where a line is come to next, or was last."""
+        targets = self.line_targets(name, line)
+        if backward:
+            arrival = self.runs.backward(targets, 0, lambda _: True)
+        else:
+            arrival = self.runs.forward(targets, self._last(self.task))
+        self.look(arrival.task if arrival else None)
+        return Stop("line" if arrival else "start" if backward else "end")
 
     def _stop_at(self, one: Breakpoint) -> Stop:
         self.look()
@@ -246,6 +331,8 @@ class Debugger:
             # The line that raised is where a person is already.
             if (top.code, top.line) == (raised.code, raised.line):
                 found = move(way)
+        if not backward and (stop := self._on_the_way(start)):
+            return stop
         if found:
             self.look(task)
             return Stop("line")
@@ -258,6 +345,34 @@ class Debugger:
             self.session.seek(last)
         self.look(task)
         return Stop("end")
+
+    def _on_the_way(self, start: Place) -> Stop | None:
+        """A breakpoint between a place and this one, at which the move is to end: it is gone to."""
+        session = self.session
+        targets = [target for one in self.breakpoints if one.enabled for target in one.targets]
+        if not targets:
+            return None
+        end = session.simplified(session.place)
+        stopped: list[Breakpoint] = []
+
+        def accept(arrival: Arrival) -> bool:
+            here = session.simplified(session.place)
+            if here.position < end.position or here == end or (end.legs and self.runs.precedes(here, end)):
+                session.go(here)
+                self.look(arrival.task)
+                stopped.extend(self._met(arrival))
+                return bool(stopped)
+            return True
+
+        session.go(start)
+        self.runs.forward(targets, end.position, accept)
+        if stopped:
+            return self._stop_at(stopped[0])
+        session.go(end)
+        return None
+
+    def _met(self, arrival: Arrival) -> list[Breakpoint]:
+        return [o for o in self.breakpoints if o.enabled and arrival.target in o.targets and self._accepts(o)]
 
     def _to_raise(self) -> PythonFrame | None:
         """From an exception that is over, back to where it was raised: the frame that raised it."""

@@ -27,6 +27,7 @@ _FUNCTIONS = (
     "PyDict_GetItemString",
     "PyBytes_AsString",
     "PyBytes_Size",
+    "PyErr_Clear",
 )
 
 # Runs in the clone, on any Python from 3.8 on.
@@ -106,8 +107,9 @@ def evaluate(session: ReplaySession, stack: PythonStack, index: int, source: str
     program = _PROGRAM + f"result = answer(*{question!r})\n"
     with Clone(session, task) as clone:
         functions = python_functions(session, stack.task, _FUNCTIONS)
-        ensure, new, run, get, bytes_of, size_of = (functions[name] for name in _FUNCTIONS)
+        ensure, new, run, get, bytes_of, size_of, clear = (functions[name] for name in _FUNCTIONS)
         clone.call(ensure)
+        clone.call(clear)  # where an exception is just being raised
         names = clone.call(new)
         text = clone.put(program.encode("utf-8", "backslashreplace"))
         if not clone.call(run, text, _FILE_INPUT, names, names, 0):

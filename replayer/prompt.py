@@ -197,6 +197,8 @@ class Prompt:
         if self.session.midway:
             text = f"on its way to {text}"
         self.say(f"event {self.session.position}, task {self.stack.task}: {text}")
+        if (raised := self.debugger.raising()) is not None:
+            self.say(f"  {raised[1]} is raised")
         if self.stack.exception is not None:
             self.say(f"  the exception {self.stack.exception}, and the frames as it left them:")
         if self.stack.frames:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import PyrrError
-from ..pythonstack.memory import UnreadableError
+from .breakpoints import is_raised
 from .lines import Thread
 from .place import interpreter_of, python_functions
 from .session import ReplaySession
@@ -47,16 +47,7 @@ class Raises:
 
     def is_raised(self) -> bool:
         """Whether the session stands where an exception leaves its first frame."""
-        session = self._session
-        thread = Thread(session, session.midway)
-        interpreter = thread.interpreter()
-        variables = interpreter.variables() if interpreter else None
-        if interpreter is None or variables is None:
-            return False
-        try:
-            return variables.is_fresh(thread.address(interpreter))
-        except UnreadableError:
-            return False
+        return is_raised(Thread(self._session, self._session.midway))
 
     def forward(self, until: int, accept: Callable[[], bool] = lambda: True) -> bool:
         """To the next exception that is raised and accepted; False where event `until` comes first."""
@@ -99,6 +90,7 @@ class Raises:
         if stack is not None and stack.exception is None:
             stack = debugger.handled()
         place = debugger.raise_of(stack) if stack is not None and stack.exception is not None else None
-        if place is not None:
-            session.go(place)
-        return place is not None
+        if place is None:
+            return False
+        session.go(place)
+        return self.forward(session.trace.count, lambda: session.midway == debugger.task)

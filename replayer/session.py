@@ -354,6 +354,10 @@ class ReplaySession:
             self._go_back(nearest)
         self._go_forward(target)
 
+    def clear_interrupt(self) -> None:
+        """Takes an `interrupt` back that came too late."""
+        self._interrupted = False
+
     def _first_checkpoint(self) -> None:
         from .checkpoints import Checkpoint
 
@@ -549,7 +553,6 @@ class ReplaySession:
         self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
         # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages that
         # are now copied when they are written.
-        self._interrupted = False
         self._quickest = min(self._quickest, time.perf_counter() - began)
         self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
 

@@ -33,6 +33,10 @@ class PythonStack:
         """The local variables of a frame; none where they cannot be read."""
         return self._read(index, Variables.local_variables)
 
+    def globals(self, index: int) -> dict[str, Value]:
+        """The global names of a frame's module."""
+        return self._read(index, lambda variables, frame, _: variables.global_variables(frame))
+
     def arguments(self, index: int) -> dict[str, Value]:
         """The arguments of a frame."""
         return self._read(index, Variables.arguments)

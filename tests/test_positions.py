@@ -147,3 +147,18 @@ def test_last_position(one_storm: Storm) -> None:
     assert beyond.stdout == b""
     assert str(last).encode() in beyond.stderr.replace(b",", b"").replace(b"_", b""), str(beyond)
     assert b"Traceback" not in beyond.stderr
+
+
+def test_dump_with_stacks(one_storm: Storm) -> None:
+    """Each event has the Python line that caused it: what the program itself logged at its markers."""
+    first = min(one_storm.markers.values())
+    words = ["--stack", "--from", str(first), "--until", str(first + 300)]
+    result = harness.pyrr("dump", one_storm.trace, "--json", *words)
+    rows = {row["event"]: row["python"] for row in map(json.loads, result.stdout.splitlines())}
+    compared = [marker for marker, event in one_storm.markers.items() if event in rows]
+    assert compared
+    for marker in compared:
+        assert rows[one_storm.markers[marker]] == one_storm.stacks[marker]
+    text = harness.pyrr("dump", one_storm.trace, *words).stdout.decode()
+    top = one_storm.stacks[compared[0]][0]
+    assert f"  @ {top['file']}:{top['line']} {top['function']}\n" in text

@@ -166,6 +166,16 @@ class Interpreter:
         layout = OBJECT_LAYOUTS.get(self._version_pair)
         return None if layout is None else Variables(Reader(self._memory), self._layout, layout)
 
+    def modules(self) -> dict[str, Value]:
+        """sys.modules."""
+        variables = self.variables()
+        if variables is None:
+            return {}
+        interpreter = Reader(self._memory).unsigned(self._runtime + self._layout.runtime_interpreters)
+        sysdict = Reader(self._memory).unsigned(interpreter + variables.layout.interpreter_sysdict)
+        modules = variables.dictionary(sysdict).get("modules")
+        return variables.dictionary(modules.address) if modules else {}
+
     def last_traceback(self) -> Traceback | None:
         """The traceback that is being printed, or was, because nobody caught its exception: sys.last_traceback."""
         variables = self.variables()

@@ -406,6 +406,48 @@ class Variables:
                 return Value(items[key], self)
         return None
 
+    def children(self, address: int) -> list[tuple[str, Value]]:
+        """What an object is made of: items by index or key, in brackets, then attributes by name."""
+        kind = self.type_of(address)
+        found: list[tuple[str, Value]] = []
+        if kind.flags & (_LIST | _TUPLE):
+            items = self._list(address) if kind.flags & _LIST else self._tuple(address)
+            found = [(f"[{index}]", Value(item, self)) for index, item in enumerate(items)]
+        elif kind.flags & _DICT:
+            found = [(f"[{Value(key, self)}]", Value(item, self)) for key, item in self._pairs(address)]
+        elif kind.name in ("set", "frozenset"):
+            found = [(f"[{index}]", Value(item, self)) for index, item in enumerate(self._set(address))]
+        return found + list(self.attributes(address).items())
+
+    def child_counts(self, address: int) -> tuple[int, int]:
+        """How many children there are: those in brackets, and attributes. Of what prints in full there are none."""
+        kind = self.type_of(address)
+        if kind.flags & (_LONG | _UNICODE | _BYTES) or kind.name in ("float", "NoneType", "function", "cell"):
+            return 0, 0
+        indexed = 0
+        if kind.flags & (_LIST | _TUPLE):
+            indexed = min(self._reader.unsigned(address + _SIZE), _MOST_ITEMS)
+        elif kind.flags & _DICT:
+            indexed = sum(1 for _ in self._pairs(address))
+        elif kind.name in ("set", "frozenset"):
+            indexed = len(self._set(address))
+        return indexed, len(self.attributes(address))
+
+    def raised(self, thread: int) -> tuple[str, str] | None:
+        """The exception that is being raised in a PyThreadState: the name of its class, and it as text."""
+        item = thread + self.layout.thread_exc_info
+        # Up to 3.11 type, value and traceback; up to 3.10 with the first item of the stack behind them. The value is
+        # often what the exception will be made of.
+        back = 6 if self.layout.code_names is None else 2 if not self.layout.tagged_long else 1
+        value = self._pointer(item - back * _POINTER)
+        if value and self.type_of(value).flags & _EXCEPTION:
+            return self.type_of(value).name, str(Value(value, self))
+        kind = self._pointer(item - (back + 1) * _POINTER) if back > 1 else 0
+        if not kind:
+            return None
+        name = self._type(kind).name
+        return name, f"{name}({Value(value, self) if value else ''})"
+
     def dictionary(self, address: int) -> dict[str, Value]:
         """The items of a dict whose keys are str."""
         found = {}
