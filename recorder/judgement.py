@@ -78,7 +78,7 @@ _NEAR_REACH = 130  # bytes: one displacement byte, and two that the instruction 
 _IN_STEP = (64, 59, 53)
 _SHORT = 512
 _LONGEST_TABLE = 1 << 16
-# Entries of what may be tables, seconds to look at: librustc_driver.so's 100,000 tables would have ten thousand times as many.
+# Seconds to look at. The 100,000 tables of librustc_driver.so would have ten thousand times as many entries.
 _MOST_ENTRIES = 1 << 22
 
 

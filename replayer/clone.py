@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -120,6 +120,57 @@ class Clone:
         self._late = True
         with suppress(OSError):
             os.kill(self._pid, 9)
+
+    @property
+    def registers(self) -> dict[str, int]:
+        """Its general registers."""
+        return registers.unpack(_engine.registers(self._pid))
+
+    @property
+    def xstate(self) -> bytes:
+        """Its vector registers: an XSAVE area."""
+        return _engine.xstate(self._pid)
+
+    def set_registers(self, general: dict[str, int], xstate: bytes = b"") -> None:
+        """Changes them."""
+        _engine.set_registers(self._pid, registers.pack({**general, "orig_rax": _MINUS_ONE}), xstate)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Changes its memory."""
+        _engine.write(self._pid, address, data)
+
+    def run_to(self, breakpoints: Collection[int]) -> int:
+        """Runs until it comes to one of these addresses: the signal of its stop, SIGTRAP there."""
+        originals = {}
+        for address in breakpoints:
+            with suppress(OSError):
+                originals[address] = self.read(address, 1)
+                self.write(address, b"\xcc")
+        timer = threading.Timer(_SECONDS, self._give_up)
+        timer.start()
+        try:
+            return self._run_to(originals)
+        finally:
+            timer.cancel()
+            for address, byte in originals.items():
+                with suppress(OSError):
+                    self.write(address, byte)
+
+    def _run_to(self, originals: dict[int, bytes]) -> int:
+        for _ in range(_MOST_CALLS):
+            stop, signal = _engine.clone_run(self._pid)
+            if stop == "dead":
+                raise PyrrError(f"it took longer than {_SECONDS:.0f} s" if self._late else "the clone died of it")
+            present = self.registers
+            if stop == "call":
+                present["rax"] = self._answer(present) & _MINUS_ONE
+            elif signal == _SIGTRAP and present["rip"] - 1 in originals:
+                self.set_registers({**present, "rip": present["rip"] - 1})
+                return signal
+            elif not (signal == _SIGSEGV and self._is_time_stamp(present)):
+                return signal
+            self.set_registers(present)
+        raise PyrrError("it makes too many system calls")
 
     def _run(self) -> int:
         for _ in range(_MOST_CALLS):

@@ -6,6 +6,8 @@ _GENERAL = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp", *(f"r{n}" fo
 _SEGMENTS = ("cs", "ss", "ds", "es", "fs", "gs")
 _FLOATING = ("fctrl", "fstat", "ftag", "fiseg", "fioff", "foseg", "fooff", "fop")
 _ST, _XMM, _MXCSR = 32, 160, 24  # in the FXSAVE area, with which an XSAVE area begins (Intel SDM 1, 10.5.1)
+_YMM_HIGH = 576  # in the standard form of an XSAVE area (Intel SDM 1, 13.4.2), which is ptrace's
+_XSTATE_BV, _AVX = 512, 1 << 2
 
 _VECTORS = """
 <vector id="v4f" type="ieee_single" count="4"/><vector id="v2d" type="ieee_double" count="2"/>
@@ -17,26 +19,57 @@ _VECTORS = """
 """
 
 
-def _reg(name: str, bits: int, type_: str) -> str:
-    return f'<reg name="{name}" bitsize="{bits}" type="{type_}"/>'
+def _rows() -> list[tuple[str, str, int, str]]:
+    """Feature, name, bits and type of each register, in order."""
+    pointers = {"rip": "code_ptr", "rsp": "data_ptr", "rbp": "data_ptr"}
+    rows = [("core", name, 64, pointers.get(name, "int64")) for name in _GENERAL]
+    rows += [("core", name, 32, "int") for name in ("eflags", *_SEGMENTS)]
+    rows += [("core", f"st{n}", 80, "i387_ext") for n in range(8)]
+    rows += [("core", name, 32, "int") for name in _FLOATING]
+    rows += [("sse", f"xmm{n}", 128, "vec128") for n in range(16)] + [("sse", "mxcsr", 32, "int")]
+    rows += [("linux", "orig_rax", 64, "int")]
+    rows += [("segments", name, 64, "int") for name in ("fs_base", "gs_base")]
+    return rows + [("avx", f"ymm{n}h", 128, "uint128") for n in range(16)]
+
+
+_ROWS = _rows()
 
 
 def description() -> bytes:
     """The target description."""
-    pointers = {"rip": "code_ptr", "rsp": "data_ptr", "rbp": "data_ptr"}
-    core = [_reg(name, 64, pointers.get(name, "int64")) for name in _GENERAL]
-    core += [_reg(name, 32, "int32") for name in ("eflags", *_SEGMENTS)]
-    core += [_reg(f"st{n}", 80, "i387_ext") for n in range(8)] + [_reg(name, 32, "int") for name in _FLOATING]
-    sse = [_reg(f"xmm{n}", 128, "vec128") for n in range(16)] + [_reg("mxcsr", 32, "int")]
-    features = {
-        "core": "".join(core),
-        "sse": _VECTORS + "".join(sse),
-        "linux": _reg("orig_rax", 64, "long"),
-        "segments": _reg("fs_base", 64, "int") + _reg("gs_base", 64, "int"),
-    }
+    features = {"core": "", "sse": _VECTORS, "linux": "", "segments": "", "avx": ""}
+    for feature, name, bits, type_ in _ROWS:
+        features[feature] += f'<reg name="{name}" bitsize="{bits}" type="{type_}"/>'
     parts = "".join(f'<feature name="org.gnu.gdb.i386.{name}">{text}</feature>' for name, text in features.items())
     head = '<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd">'
     return f"{head}<target><architecture>i386:x86-64</architecture><osabi>GNU/Linux</osabi>{parts}</target>".encode()
+
+
+def changed(data: bytes, general: dict[str, int], xstate: bytes) -> tuple[dict[str, int], bytes]:
+    """What `packed` made, back: general registers and XSAVE area, where those of the x87 unit stay as they were."""
+    general, area, at = dict(general), bytearray(xstate), 0
+    for _, name, bits, _ in _ROWS:
+        value = data[at : at + bits // 8]
+        at += bits // 8
+        if len(value) != bits // 8:
+            raise ValueError("too few registers")
+        if name in general:
+            general[name] = int.from_bytes(value, "little")
+        elif name.startswith("xmm") and len(area) >= _XMM + 256:
+            start = _XMM + 16 * int(name[3:])
+            area[start : start + 16] = value
+        elif name.startswith("ymm") and len(area) >= _YMM_HIGH + 256:
+            start = _YMM_HIGH + 16 * int(name[3:-1])
+            if area[start : start + 16] != value:
+                area[_XSTATE_BV] |= _AVX
+            area[start : start + 16] = value
+    return general, bytes(area)
+
+
+def window(number: int) -> tuple[int, int]:
+    """Where register `number` lies in what `packed` makes. Raises IndexError where there is no such register."""
+    start = sum(bits for _, _, bits, _ in _ROWS[:number]) // 8
+    return start, start + _ROWS[number][2] // 8
 
 
 def packed(general: dict[str, int], xstate: bytes) -> bytes:
@@ -54,4 +87,5 @@ def packed(general: dict[str, int], xstate: bytes) -> bytes:
         parts.append(part.ljust(4, b"\0"))
     parts += [area[_XMM + 16 * n : _XMM + 16 * n + 16] for n in range(16)] + [area[_MXCSR : _MXCSR + 4]]
     parts += [word(name, 8) for name in ("orig_rax", "fs_base", "gs_base")]
+    parts += [area[_YMM_HIGH + 16 * n : _YMM_HIGH + 16 * n + 16].ljust(16, b"\0") for n in range(16)]
     return b"".join(parts)

@@ -32,6 +32,8 @@ class Request(NamedTuple):
     to: str | None = None
     process: int | None = None
     as_json: bool = False
+    serve: str | None = None
+    stop: bool = False
 
 
 def plain_request(words: list[str]) -> Request | None:
@@ -85,10 +87,35 @@ def replay(request: Request) -> NoReturn:
                 session.seek(between) if between else _run_with_progress(session, position)
                 where = _where(session, request.process)
                 _print_json(where) if request.as_json else _print(reader, where)
+                if request.serve is not None:
+                    _serve(session, request.serve)
+                elif request.stop:
+                    _hand_over(session)
     sys.stdout.flush()
     sys.stderr.flush()
     # Nothing is left to be done but to take the interpreter down.
     os._exit(0)
+
+
+def _serve(session: ReplaySession, address: str) -> None:
+    from .serving import listener, name_of, serve
+
+    with listener(address) as listening:
+        print(f"gdb: target extended-remote {name_of(listening)}", flush=True)
+        serve(session, listening)
+
+
+def _hand_over(session: ReplaySession) -> None:
+    """Leaves the replayed processes to others, stopped, until we are told to end."""
+    for task, real in session.hand_over().items():
+        print(f"task {task} of process {session.process_of(task)}: {real}")
+    print("stopped; end with Ctrl-C", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        return
 
 
 def _run_with_progress(session: ReplaySession, position: int) -> None:

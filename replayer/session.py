@@ -30,7 +30,7 @@ from .sharing import SharedMemory, StoredMemory
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..events import Event
     from ..pythonstack import Interpreter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .checkpoints import Checkpoint, Checkpoints
     from .position import Position
     from .selection import Selection
-    from .traps import Hit, Place, Trap
+    from .traps import Hit, Leg, Place, Steps, Ticks, Trap
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
@@ -53,6 +53,7 @@ _LAST_EVENTS = 5
 _TO_NEXT_STOP = -1
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
+_MOST_KEPT = 16
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _FIRST_SEARCH = 8  # events that a search backward looks at first
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
@@ -135,6 +136,7 @@ class ReplaySession:
         self._cost = 0.0  # seconds of replay from the beginning to here
         self._interrupted = False
         self._midway = 0
+        self._kept: list[tuple[Place, object, _State]] = []  # places amid one run
         self._place: Place | None = None  # where it stands amid a run
         self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
@@ -158,6 +160,7 @@ class ReplaySession:
 
     def close(self) -> None:
         """Ends every replayed process."""
+        self._kept.clear()
         if self._checkpoints:
             self._checkpoints.clear()
         for task in list(self._process):
@@ -224,6 +227,18 @@ class ReplaySession:
     def stop(self, task: int) -> str:
         """How a task is stopped: `call`, `fault`, `none` (right behind its last event), `trap` (midway) or `dead`."""
         return self._engine.actor(task)[1]
+
+    def hand_over(self) -> dict[int, int]:
+        """Lets go of all tasks, which stay where they are, stopped, for other debuggers: their real ids. Nothing but
+        `close` may follow."""
+        reals = {task: self.real(task) for task in self._process}
+        for real in reals.values():
+            _engine.leave_stopped(real)
+        return reals
+
+    def signal(self, task: int) -> int:
+        """The signal at which a task is stopped by a fault; else 0."""
+        return self._engine.actor(task)[2]
 
     def brk(self, task: int) -> int:
         """The end of a task's heap, as brk(2) moves it; 0 before it has been asked for."""
@@ -299,7 +314,7 @@ class ReplaySession:
             self._cost += passed
             self._ran = self._ran[0] + passed, self._ran[1] + self.position - start
 
-    def _run(self, until: int, ticks: int) -> None:
+    def _run(self, until: int, ticks: int, lenient: bool = False) -> None:
         self._midway, self._place = 0, None
         while not self._ended:
             try:
@@ -309,7 +324,9 @@ class ReplaySession:
                     f"{self.trace.path}: event {self.position} cannot be replayed ({error.strerror})"
                 ) from None
             if outcome == "position":
-                if ticks != _TO_NEXT_STOP:
+                if lenient:
+                    self._midway = self._engine.due
+                elif ticks != _TO_NEXT_STOP:
                     self._stand_at_tick(until, ticks)
                 return
             if outcome == "chunk":
@@ -368,19 +385,88 @@ class ReplaySession:
 
     def go(self, place: Place) -> None:
         """Goes to a place, also one between two events."""
-        from .traps import Ticks
+        from .traps import Steps, Ticks
 
-        here = self.place
-        way = place.legs
-        if here.position == place.position and here.legs == place.legs[: len(here.legs)] and (here.legs or not way):
-            way = place.legs[len(here.legs) :]
-        else:
-            self.seek(place.position - bool(way))
+        way = self.place.rest_of(place)
+        if way is None:
+            way = self._from_kept(place)
+        if way is None:
+            way = place.legs
+            if way and isinstance(way[0], Steps):
+                self.hold(place.position)
+            else:
+                self.seek(place.position - bool(way))
         for leg in way:
             if isinstance(leg, Ticks):
                 self.run(place.position, leg.count)
+            elif isinstance(leg, Steps):
+                if leg.count and self.steps(leg.count)[0] != leg.count:
+                    raise RuntimeError(f"{place} is not there: it has fewer steps")
             elif not self._run_traps([leg.trap], [leg.count], place.position):
                 raise RuntimeError(f"{place} is not there: a hit is missing")
+        if way:
+            self._place = place
+
+    def keep(self) -> None:
+        """Has `go` find back to this place, amid a run, without the way from the event: for places near it, that are
+        told by the same legs."""
+        from .checkpoints import is_copied_by_fork
+
+        if not self._midway or self.place.legs[-1].count == 0:
+            return
+        if self._kept and self._kept[-1][0].position != self.position:
+            self._kept.clear()
+        if self._shared.size() or not is_copied_by_fork(self.real(self._midway)):
+            return
+        with contextlib.suppress(OSError):
+            self._kept.append((self.place, self._engine.checkpoint()[0], self._state()))
+            if len(self._kept) > _MOST_KEPT:
+                del self._kept[_MOST_KEPT // 2 :: 2]
+
+    def _from_kept(self, place: Place) -> tuple[Leg | Ticks | Steps, ...] | None:
+        """The way from one of those places, which is gone to."""
+        for kept, copies, state in reversed(self._kept):
+            way = kept.rest_of(place)
+            if way is not None:
+                self._load(self.trace.chunk_of(max(0, place.position - 1)))
+                self._set_state(state)
+                self._engine.restore(copies)
+                self._midway, self._place = self._engine.due, kept
+                return way
+        return None
+
+    def hold(self, position: int) -> int:
+        """Goes right behind the event before a position, which has taken effect, while its task has not run on: that
+        task; 0 where none runs on."""
+        from .traps import Place, Steps
+
+        self.seek(position - 1)
+        self._run(position, 0, lenient=True)
+        self._place = Place(position, (Steps(0),)) if self._midway else None
+        return self._midway
+
+    def steps(self, count: int, traps: Sequence[Trap] = (), stop_at: int = 0) -> tuple[int, list[tuple[int, int]]]:
+        """Single instructions of the task that is midway: how many it made, fewer where the next event comes, or hit
+        number `stop_at` of the first trap; and what was hit: (index of the trap, how often it had been by then)."""
+        from .traps import ANY_EVENT, Steps
+
+        if not self._midway:
+            raise RuntimeError("no task is midway")
+        here = self.place
+        self._engine.trap([trap.packed(ANY_EVENT, 0 if index else stop_at) for index, trap in enumerate(traps)])
+        try:
+            (outcome, _), done = self._engine.step(count)
+            if outcome == "chunk" and self._chunk + 1 < len(self.trace.chunks):
+                self._load(self._chunk + 1)
+                (outcome, _), done = self._engine.step(count)
+            found = [(index, number) for _, index, number, *_ in self._engine.hits()]
+        finally:
+            self._engine.trap([])
+        if outcome == "trap":
+            self._place = here.on(Steps(done))
+        else:
+            self._midway, self._place = 0, None
+        return done, found
 
     def run_to(self, traps: list[Trap], until: int | None = None) -> list[int]:
         """Runs forward to the next hit of any of up to four traps: their indexes. None of them where event `until`, or
@@ -407,16 +493,19 @@ class ReplaySession:
 
     def hits(self, traps: list[Trap], until: Place) -> list[Hit]:
         """Runs forward from a position to a place and tells which traps were hit on the way, in order: the last
-        MOST_HITS. A hit at the place itself is left out. Up to three traps, four where the place is a position."""
+        MOST_HITS. A hit at the place itself is left out."""
         from .traps import Hit, Leg, Place, Ticks
 
         if self._midway:
             raise RuntimeError("hits are counted from an event on")
-        until = self.simplified(until) if len(until.legs) > 1 else until
         self._first_checkpoint()
+        if len(until.legs) > 1:
+            start, until = self.position, self.simplified(until)
+            self.seek(start)
         end = until.position - 1
-        packed = [trap.packed(0, 0) for trap in traps]
-        packed += [leg.trap.packed(end, leg.count) for leg in until.legs if isinstance(leg, Leg)]
+        ends = {leg.trap: leg.count for leg in until.legs if isinstance(leg, Leg)}
+        packed = [trap.packed(end if trap in ends else 0, ends.get(trap, 0)) for trap in traps]
+        packed += [trap.packed(end, count) for trap, count in ends.items() if trap not in traps]
         self._engine.trap(packed)
         try:
             if until.legs and isinstance(until.legs[0], Ticks):
@@ -436,20 +525,38 @@ class ReplaySession:
             if index < len(traps) and not (stop == stops and any(isinstance(leg, Leg) for leg in until.legs))
         ]
 
+    def hold_and_watch(self, position: int, trap: Trap) -> bool:
+        """As `hold`; whether the event has changed the memory of a write trap, which is a hit."""
+        self.seek(position - 1)
+        before = self._watched(trap)
+        self.hold(position)
+        return before != self._watched(trap)
+
+    def _watched(self, trap: Trap) -> bytes:
+        """What an event may change without a hit: the memory of a write trap."""
+        event = self.trace.event(self.position - bool(self._midway))
+        here = trap.kind == "write" and event.task in self._process
+        return self.read(event.task, trap.address, trap.size) if here else b""
+
     def simplified(self, place: Place) -> Place:
         """The same place, in one leg; it is gone to."""
-        from .traps import ANY_EVENT, Leg, Place, Ticks
+        from .traps import ANY_EVENT, Leg, Place, Steps, Ticks
 
         end = place.legs[-1] if place.legs else None
-        if len(place.legs) < 2 or isinstance(end, Ticks):
+        if end is None or len(place.legs) < 2 or isinstance(end, Ticks):
             simple = Place(place.position, place.legs[-1:])
             self.go(simple)
             return simple
-        assert end is not None
-        last = end.trap
+        if isinstance(end, Steps):
+            raise ValueError(f"{place} is told by steps")
+        last, count = end.trap, 0
         self.seek(place.position - 1)
-        count = 0
+        if isinstance(place.legs[0], Steps):
+            count += self.hold_and_watch(place.position, last)
         for leg in place.legs[:-1]:
+            if isinstance(leg, Steps):
+                count += len(self.steps(leg.count, [last])[1])
+                continue
             stops = [leg.trap.packed(ANY_EVENT, leg.count)] if isinstance(leg, Leg) else []
             self._engine.trap([last.packed(0, 0), *stops])
             try:
@@ -512,14 +619,18 @@ class ReplaySession:
         handlers. An exception of their own could come amid an event."""
         self._interrupted = True
 
+    def check_interrupted(self) -> None:
+        """For moves in parts."""
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
     def _go_forward(self, target: int) -> None:
         """Runs to a target in steps that halve the way, each with a checkpoint behind it, so that moving back from the
         target costs little at first."""
         unfinished = bool(self._midway)
         while (self.position < target or unfinished) and not self._ended:
-            if self._interrupted:
-                self._interrupted = False
-                raise KeyboardInterrupt
+            self.check_interrupted()
             pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
             rest = target - self.position
             near = rest * pace < self._smallest_gap
@@ -561,16 +672,19 @@ class ReplaySession:
         state: _State = checkpoint.state
         self._engine.restore(checkpoint.copies)
         self._midway, self._place = 0, None
-        self._process = dict(state.process)
-        self.mapped = {process: list(parts) for process, parts in state.mapped.items()}
-        self._stack = dict(state.stack)
-        self._ended = state.ended
+        self._set_state(state)
         self._cost = checkpoint.cost
         self._shared.put_back(checkpoint.files)
         for part in checkpoint.shared:
             pid = self.real(part.task)
             if _engine.read(pid, part.start, len(part.data)) != part.data:
                 _engine.write(pid, part.start, part.data)
+
+    def _set_state(self, state: _State) -> None:
+        self._process = dict(state.process)
+        self.mapped = {process: list(parts) for process, parts in state.mapped.items()}
+        self._stack = dict(state.stack)
+        self._ended = state.ended
 
     def _current(self) -> Event:
         """The next event, decoded alone: its whole chunk would take longer than it takes to replay."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 ANY_EVENT = (1 << 64) - 1
 KINDS = {"execute": 0, "write": 1, "access": 3}
 MOST = 4
+"""As many can watch memory; MOST_TRAPS is how many there can be at all."""
+MOST_TRAPS = 64
 MOST_HITS = 1 << 16
 
 
@@ -49,19 +51,49 @@ class Ticks:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """A part of a way: single instructions of the program. As the first part, none: right behind the event."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a replay stands. Without legs: before event `position`, everything before it having taken effect and run
     on. With legs: event `position - 1` has taken effect, and its task has run on for the legs, one after another."""
 
     position: int
-    legs: tuple[Leg | Ticks, ...] = ()
+    legs: tuple[Leg | Ticks | Steps, ...] = ()
 
-    def on(self, leg: Leg) -> Place:
+    def on(self, leg: Leg | Ticks | Steps) -> Place:
         """This place and one leg more."""
-        if self.legs and self.legs[-1].trap == leg.trap:
-            leg = Leg(leg.trap, self.legs[-1].count + leg.count)
-            return replace(self, legs=(*self.legs[:-1], leg))
+        last = self.legs[-1] if self.legs else None
+        if isinstance(leg, Steps) and isinstance(last, Steps):
+            return replace(self, legs=(*self.legs[:-1], Steps(last.count + leg.count)))
+        if isinstance(leg, Leg) and isinstance(last, Leg) and leg.trap == last.trap:
+            return replace(self, legs=(*self.legs[:-1], Leg(leg.trap, last.count + leg.count)))
         return replace(self, legs=(*self.legs, leg))
+
+    def rest_of(self, place: Place) -> tuple[Leg | Ticks | Steps, ...] | None:
+        """The way that leads on from here to a place; None where none is known."""
+        if self.position != place.position or not self.legs:
+            return () if self == place else None
+        known = len(self.legs) - 1
+        if self.legs[:-1] != place.legs[:known] or len(place.legs) <= known:
+            return None
+        last, first = self.legs[-1], place.legs[known]
+        if last == first:
+            return place.legs[known + 1 :]
+        if last.count < first.count and isinstance(last, Steps) and isinstance(first, Steps):
+            return (Steps(first.count - last.count), *place.legs[known + 1 :])
+        if last.count < first.count and isinstance(last, Leg) and isinstance(first, Leg) and last.trap == first.trap:
+            return (Leg(first.trap, first.count - last.count), *place.legs[known + 1 :])
+        return None
+
+    def without_steps(self) -> tuple[Place, int]:
+        """The place before its last steps, and their number. Without legs that is right behind the event."""
+        last = self.legs[-1] if self.legs else None
+        return (replace(self, legs=self.legs[:-1]), last.count) if isinstance(last, Steps) else (self, 0)
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ static bool copy_files(struct range **to, size_t *to_count, const struct range *
 
 struct checkpoint *checkpoint_take(struct replayer *replayer)
 {
-    bool busy = replayer->due;
+    bool busy = false;
     for (struct actor *actor = replayer->actors; actor; actor = actor->next) busy |= actor->stop == STOP_DEAD;
     struct checkpoint *checkpoint = busy ? NULL : calloc(1, sizeof *checkpoint);
     if (!checkpoint) {
@@ -108,6 +108,8 @@ struct checkpoint *checkpoint_take(struct replayer *replayer)
         return NULL;
     }
     checkpoint->position = replayer->position;
+    checkpoint->due = replayer->due ? replayer->due->task : 0;
+    checkpoint->due_ticks = replayer->due_ticks;
     if (copy_files(&checkpoint->files, &checkpoint->file_count, replayer->files, replayer->file_count) && copy_actors(replayer->actors, &checkpoint->actors))
         return checkpoint;
     int error = errno;
@@ -124,7 +126,10 @@ int checkpoint_restore(struct replayer *replayer, const struct checkpoint *check
     if (replayer->position > checkpoint->position || replayer->chunk_end < checkpoint->position) return -EINVAL;
     for (; replayer->position < checkpoint->position; replayer->position++) read_skip(&replayer->cursor);
     if (replayer->cursor.bad) return -EBADMSG;
-    return copy_actors(checkpoint->actors, &replayer->actors) ? 0 : -errno;
+    if (!copy_actors(checkpoint->actors, &replayer->actors)) return -errno;
+    if (checkpoint->due) replayer->due = replayer_find(replayer, checkpoint->due);
+    replayer->due_ticks = checkpoint->due_ticks;
+    return 0;
 }
 
 void checkpoint_free(struct checkpoint *checkpoint)

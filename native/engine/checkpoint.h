@@ -9,11 +9,13 @@
 struct checkpoint {
     struct actor *actors;
     uint64_t position;
+    pid_t due; /* the task that stands amid its run; 0: none */
+    uint64_t due_ticks;
     struct range *files;
     size_t file_count;
 };
 
-/* Copies all actors, which stay as they are. NULL with errno set: EBUSY where one is about to run on, or is dead. */
+/* Copies all actors, which stay as they are. NULL with errno set: EBUSY where one is dead. */
 struct checkpoint *checkpoint_take(struct replayer *replayer);
 /* Replaces the actors by copies of those of the checkpoint, which is kept. The chunk of its position must be loaded.
    0, or -errno: then there may be no actors. */

@@ -19,6 +19,7 @@
 #include "recorder.h"
 #include "offer.h"
 #include "replayer.h"
+#include "step.h"
 #include "transfer.h"
 #include "../stub/gate.h"
 
@@ -630,6 +631,18 @@ static PyObject *Replayer_load(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *outcome_of(const struct replayer *state, enum outcome outcome, int error)
+{
+    switch (outcome) {
+    case OUTCOME_POSITION: return Py_BuildValue("(ss)", "position", "");
+    case OUTCOME_CHUNK: return Py_BuildValue("(ss)", "chunk", "");
+    case OUTCOME_POLICY: return Py_BuildValue("(ss)", "policy", "");
+    case OUTCOME_DIVERGENCE: return Py_BuildValue("(ss)", "divergence", state->reason);
+    case OUTCOME_TRAP: return Py_BuildValue("(ss)", "trap", "");
+    default: return os_error(error);
+    }
+}
+
 static PyObject *Replayer_run(PyObject *self, PyObject *args)
 {
     unsigned long long until;
@@ -642,14 +655,23 @@ static PyObject *Replayer_run(PyObject *self, PyObject *args)
     outcome = replayer_run(state, until, ticks);
     error = errno;
     Py_END_ALLOW_THREADS;
-    switch (outcome) {
-    case OUTCOME_POSITION: return Py_BuildValue("(ss)", "position", "");
-    case OUTCOME_CHUNK: return Py_BuildValue("(ss)", "chunk", "");
-    case OUTCOME_POLICY: return Py_BuildValue("(ss)", "policy", "");
-    case OUTCOME_DIVERGENCE: return Py_BuildValue("(ss)", "divergence", state->reason);
-    case OUTCOME_TRAP: return Py_BuildValue("(ss)", "trap", "");
-    default: return os_error(error);
-    }
+    return outcome_of(state, outcome, error);
+}
+
+static PyObject *Replayer_step(PyObject *self, PyObject *args)
+{
+    unsigned long long limit;
+    uint64_t done;
+    if (!PyArg_ParseTuple(args, "K", &limit)) return NULL;
+    struct replayer *state = &((Replayer *)self)->state;
+    enum outcome outcome;
+    int error;
+    Py_BEGIN_ALLOW_THREADS;
+    outcome = replayer_step(state, limit, &done);
+    error = errno;
+    Py_END_ALLOW_THREADS;
+    PyObject *result = outcome_of(state, outcome, error);
+    return result ? Py_BuildValue("(NK)", result, (unsigned long long)done) : NULL;
 }
 
 static PyObject *Replayer_event(PyObject *self, PyObject *args)
@@ -756,7 +778,7 @@ static PyObject *Replayer_trap(PyObject *self, PyObject *args)
             for (size_t i = 0; i <= count; i++) free(traps[i].ranges);
             return NULL;
         }
-    trap_set_replace(&((Replayer *)self)->state.traps, traps, count);
+    if (!trap_set_replace(&((Replayer *)self)->state.traps, traps, count)) return os_error(ENOSPC);
     Py_RETURN_NONE;
 }
 
@@ -764,7 +786,7 @@ static PyObject *Replayer_trapped(PyObject *self, PyObject *args)
 {
     (void)args;
     const struct trap_set *set = &((Replayer *)self)->state.traps;
-    return Py_BuildValue("(iIKKK)", set->task, set->stopped, (unsigned long long)set->event, (unsigned long long)set->logged, (unsigned long long)set->stops);
+    return Py_BuildValue("(iKKKK)", set->task, (unsigned long long)set->stopped, (unsigned long long)set->event, (unsigned long long)set->logged, (unsigned long long)set->stops);
 }
 
 static PyObject *Replayer_hits(PyObject *self, PyObject *args)
@@ -840,6 +862,7 @@ static PyMethodDef Replayer_methods[] = {
     {"install", Replayer_install, METH_VARARGS, "install(task): put the agent into a restored program."},
     {"load", Replayer_load, METH_VARARGS, "load(first, count, data): the next chunk of events."},
     {"run", Replayer_run, METH_VARARGS, "run(until, ticks=-1) -> (outcome, reason)."},
+    {"step", Replayer_step, METH_VARARGS, "step(limit) -> ((outcome, reason), steps): of the task that is due."},
     {"event", Replayer_event, METH_NOARGS, "event() -> bytes: the next event, encoded."},
     {"advance", Replayer_advance, METH_VARARGS, "advance(due): policy has consumed the event; `due` runs on."},
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
@@ -980,6 +1003,37 @@ static PyObject *module_set_mask(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_leave_stopped(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (ptrace(PTRACE_DETACH, tid, 0, SIGSTOP) == -1) return os_error(errno);
+    Py_RETURN_NONE;
+}
+
+static PyObject *module_shown_at(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid;
+    unsigned long long rip;
+    if (!PyArg_ParseTuple(args, "iK", &pid, &rip)) return NULL;
+    return PyLong_FromUnsignedLongLong(shown_at(pid, rip));
+}
+
+static PyObject *module_unpatched(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int pid;
+    unsigned long long address;
+    const char *data;
+    Py_ssize_t size;
+    if (!PyArg_ParseTuple(args, "iKy#", &pid, &address, &data, &size)) return NULL;
+    PyObject *result = PyBytes_FromStringAndSize(data, size);
+    if (result) unpatch(pid, address, (uint8_t *)PyBytes_AS_STRING(result), (size_t)size);
+    return result;
+}
+
 static PyMethodDef module_methods[] = {
     {"read", module_read, METH_VARARGS, "read(pid, address, size) -> bytes, shorter where memory ends."},
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
@@ -987,6 +1041,9 @@ static PyMethodDef module_methods[] = {
     {"set_registers", module_set_registers, METH_VARARGS, "set_registers(tid, registers, xstate)."},
     {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
     {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
+    {"leave_stopped", module_leave_stopped, METH_VARARGS, "leave_stopped(tid): trace it no more; it stays stopped."},
+    {"shown_at", module_shown_at, METH_VARARGS, "shown_at(pid, rip) -> the address of the program it stands for."},
+    {"unpatched", module_unpatched, METH_VARARGS, "unpatched(pid, address, data) -> what the program had there."},
     {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},
     {"clone_inject", module_clone_inject, METH_VARARGS, "clone_inject(pid, number, *arguments) -> result."},
     {"clone_end", module_clone_end, METH_VARARGS, "clone_end(pid): throw a clone away."},

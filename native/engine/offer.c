@@ -64,6 +64,7 @@ bool recover_replayed_copy(struct actor *actor, const struct agent_image *image)
 static bool is_repeatable(const struct replayer *replayer, const struct call *call)
 {
     if (call->number == SYS_brk || call->result < 0) return false;
+    if (trap_bits(&replayer->traps, TRAP_WRITE)) return false; /* what it maps may be watched */
     if (call->number != SYS_madvise && call->number != SYS_mremap) return true;
     return !replayer_has_file(replayer, call->arguments[0], call->arguments[1]);
 }

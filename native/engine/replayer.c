@@ -24,6 +24,7 @@
 #include "instruction.h"
 #include "offer.h"
 #include "repeat.h"
+#include "step.h"
 #include "transfer.h"
 
 #define PTRACE_OPTIONS \
@@ -65,6 +66,7 @@ static void remove_actor(struct replayer *replayer, struct actor *actor)
         link = &other->next;
     }
     if (replayer->due == actor) replayer->due = NULL;
+    if (replayer->noted == actor) replayer->noted = NULL;
     if (!shared) free(actor->brk);
     free(actor);
 }
@@ -219,7 +221,7 @@ __attribute__((format(printf, 2, 3))) static enum outcome diverge(struct replaye
 }
 
 /* A task that is to stop at tick `ticks` behind its last event, or at none (0). */
-static void wind_clock(const struct replayer *replayer, const struct actor *actor, uint64_t ticks)
+void replayer_wind(const struct replayer *replayer, const struct actor *actor, uint64_t ticks)
 {
     int64_t left = ticks ? (int64_t)(ticks - replayer->due_ticks) - 1 : CLOCK_AT_REST;
     const struct agent_clock clock = {left, left + (int64_t)replayer->due_ticks};
@@ -227,16 +229,15 @@ static void wind_clock(const struct replayer *replayer, const struct actor *acto
 }
 
 /* What is copied of a task that has stopped amid its way is not to stop by itself. */
-static void note_ticks(struct replayer *replayer, const struct actor *actor)
+void note_ticks(struct replayer *replayer, const struct actor *actor)
 {
     struct agent_clock clock;
     if (!actor->agent || tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock) != sizeof clock) return;
     replayer->due_ticks = (uint64_t)(clock.base - clock.counter);
-    wind_clock(replayer, actor, 0);
+    replayer_wind(replayer, actor, 0);
 }
 
-/* Why a task has stopped; STOP_NONE: of a signal that somebody sent, where replay knows only those of the recording. */
-static enum stop stop_of(const struct actor *actor, int status)
+enum stop replayer_stop_of(const struct actor *actor, int status)
 {
     siginfo_t info;
     if (!WIFSTOPPED(status)) return STOP_DEAD;
@@ -248,47 +249,127 @@ static enum stop stop_of(const struct actor *actor, int status)
     return info.si_code <= 0 ? STOP_NONE : STOP_FAULT;
 }
 
-/* Whether a stop is that of a trap at which the replay is to stop. The event is the last one that has taken effect,
-   those included that the agent has taken from the ring. */
-static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int status, bool *passed)
+/* Whether a task has met an int3 of ours, onto which it is put back. */
+static bool meets_int3(struct replayer *replayer, struct actor *actor, uint64_t *hit)
 {
-    unsigned hit;
-    struct agent_account account = {0};
-    *passed = actor->armed && status >> 8 == SIGTRAP && trap_is_hit(actor->real, &hit);
-    if (!*passed || (actor->registers.rip >= AGENT_TEXT && actor->registers.rip < AGENT_END)) return false;
-    if (actor->agent) tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account);
-    uint64_t taken = replayer->offered ? account.consumed_count : 0;
-    return trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position + taken - 1);
+    *hit = trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip - 1);
+    if (!*hit) return false;
+    actor->registers.rip--;
+    return tracee_set_registers(actor->real, &actor->registers) == 0;
 }
 
-/* Lets the task run to its next stop: at a system call, of which none is made but through the gate, at a fault, or at tick
-   `ticks` behind its last event, if that comes first (0: at none); or to a trap on its way there. */
-static void run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks)
+/* The last event that has taken effect, those included that the agent has taken from the ring. */
+static uint64_t event_behind(const struct replayer *replayer, const struct actor *actor)
 {
-    int status = 0;
-    bool passed;
-    actor->restarted = false;
-    actor->signal = 0;
-    actor->stop = STOP_DEAD;
+    struct agent_account account = {0};
+    if (replayer->offered) tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account);
+    return replayer->position + account.consumed_count - 1;
+}
+
+/* Whether a stop is that of a trap at which the replay is to stop. What the agent writes for a call is written when it returns; what
+   it reads is nobody's. */
+static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int status, bool *passed)
+{
+    uint64_t hit;
+    *passed = actor->armed && status >> 8 == SIGTRAP && (trap_is_hit(&replayer->traps, actor->real, &hit) || meets_int3(replayer, actor, &hit));
+    if (!*passed) return false;
+    if (in_agent(actor->registers.rip)) {
+        hit &= trap_bits(&replayer->traps, TRAP_WRITE);
+        if (!hit || !step_out_of_agent(replayer, actor)) return false;
+    }
+    actor->met = hit & trap_bits(&replayer->traps, TRAP_EXECUTE);
+    return trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor));
+}
+
+uint64_t replayer_written(struct replayer *replayer, const struct actor *actor)
+{
+    uint64_t hit = replayer->noted == actor ? trap_changed(&replayer->traps, actor->real) : 0;
+    replayer->noted = NULL;
+    return hit;
+}
+
+void replayer_prepare(struct replayer *replayer, struct actor *actor)
+{
     if (actor->agent && !actor->dispatched) actor->dispatched = dispatch_actor(actor);
     if (actor->armed != replayer->traps.generation && trap_arm(&replayer->traps, actor->task, actor->real) == 0) actor->armed = replayer->traps.generation;
-    wind_clock(replayer, actor, ticks);
-    do {
-        do {
-            if (ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) == -1 || !tracee_wait(actor->real, &status)) return;
-        } while (stop_of(actor, status) == STOP_NONE);
-        if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return;
+}
+
+/* The processor says in the flags that a task stands at an execute trap that it has met; nobody else is to see it. */
+static bool set_resume_flag(struct actor *actor, bool on)
+{
+    if (on) actor->registers.eflags |= RESUME_FLAG;
+    else actor->registers.eflags &= ~(uint64_t)RESUME_FLAG;
+    return tracee_set_registers(actor->real, &actor->registers) == 0;
+}
+
+static bool run_once(struct replayer *replayer, struct actor *actor, bool int3, int *status)
+{
+    if (int3) trap_put(&replayer->traps, actor->task, actor->real);
+    bool stopped;
+    do stopped = ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) != -1 && tracee_wait(actor->real, status);
+    while (stopped && replayer_stop_of(actor, *status) == STOP_NONE);
+    if (int3) trap_take(&replayer->traps, actor->real);
+    return stopped && WIFSTOPPED(*status) && tracee_get_registers(actor->real, &actor->registers) == 0;
+}
+
+/* Steps over the int3 at which a task stands. False where that ends in a stop. */
+static bool pass_int3(struct replayer *replayer, struct actor *actor)
+{
+    uint64_t hit;
+    if (!trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) return true;
+    actor->met = false;
+    if (!step_actor(replayer, actor, &hit)) return false;
+    return !hit || !trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor));
+}
+
+static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int3, uint64_t ticks)
+{
+    int status = 0;
+    actor->restarted = false;
+    actor->signal = 0;
+    replayer_wind(replayer, actor, ticks);
+    for (;;) {
+        bool passed;
+        if (actor->met && int3 && !pass_int3(replayer, actor)) {
+            if (actor->stop == STOP_TRAP) note_ticks(replayer, actor);
+            return;
+        }
+        bool met = actor->met;
+        actor->stop = STOP_DEAD;
+        actor->met = false;
+        if (met && replayer->traps.count && !set_resume_flag(actor, true)) return;
+        if (!run_once(replayer, actor, int3, &status)) return;
         if (stops_at_trap(replayer, actor, status, &passed)) {
-            actor->stop = STOP_TRAP;
+            if (set_resume_flag(actor, false)) actor->stop = STOP_TRAP;
             note_ticks(replayer, actor);
             return;
         }
-    } while (passed || (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent)));
-    actor->stop = stop_of(actor, status);
+        if (!passed && !(WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent))) break;
+    }
+    actor->stop = replayer_stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
     if (actor->stop != STOP_TICK) return;
     note_ticks(replayer, actor);
     if (!leave_trampoline(actor->real, &actor->registers)) actor->stop = STOP_DEAD;
+}
+
+void replayer_run_to_stop(struct replayer *replayer, struct actor *actor)
+{
+    actor->met = true;
+    run_to_stop(replayer, actor, false, 0);
+}
+
+void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks)
+{
+    bool amid = actor->stop == STOP_TRAP;
+    replayer_prepare(replayer, actor);
+    actor->met &= amid;
+    uint64_t hit = amid ? 0 : replayer_written(replayer, actor);
+    if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1)) {
+        actor->stop = STOP_TRAP;
+        return;
+    }
+    run_to_stop(replayer, actor, true, ticks);
 }
 
 /* Events. */
@@ -500,7 +581,9 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;
     if (actor->agent) {
+        uint64_t site = actor->registers.rip;
         follow_patch(actor, call.outputs);
+        if (actor->registers.rip != site) replayer->traps.generation++; /* what is executed elsewhere now is armed there */
         actor->registers.rcx = call.site;
     }
     if (!call_is_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
@@ -599,6 +682,14 @@ bool waits_behind(struct cursor cursor, pid_t task)
     return head.task == task && (head.kind == EVENT_TICK || finds_behind(cursor, &head));
 }
 
+bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks)
+{
+    struct cursor cursor = replayer->cursor;
+    struct head head = read_head(&cursor);
+    *ticks = ticks_of(cursor, &head, actor->task);
+    return !(head.task == actor->task && finds_behind(cursor, &head));
+}
+
 void replayer_advance(struct replayer *replayer, struct actor *due)
 {
     read_skip(&replayer->cursor);
@@ -615,8 +706,9 @@ static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, ui
     if (partly && (uint64_t)ticks <= replayer->due_ticks) return true;
     uint64_t wanted = partly ? (uint64_t)ticks : recorded;
     replayer->offered = due->agent && !wanted ? offer(replayer, due, ticks == TO_NEXT_STOP || !until ? until : until - 1) : 0;
-    run_on(replayer, due, wanted);
+    replayer_run_on(replayer, due, wanted);
     if (replayer->offered && due->stop != STOP_DEAD && !take_back(replayer, due, replayer->offered)) replayer->cursor.bad = true;
+    replayer->offered = 0;
     if (due->stop == STOP_TRAP) return true;
     due->arrival = replayer->position;
     if (partly && due->stop == STOP_TICK) {
@@ -650,6 +742,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until, int64_t 
         if (replayer->position >= until) return OUTCOME_POSITION;
         struct actor *actor = replayer_find(replayer, head.task);
         enum outcome outcome;
+        replayer->noted = actor && trap_note(&replayer->traps, actor->real) ? actor : NULL;
         switch (head.kind) {
         case EVENT_SYSCALL:
             if (!actor) return diverge(replayer, "there is no such task");

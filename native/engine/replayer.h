@@ -36,6 +36,7 @@ struct actor {
     bool agent;                        /* is in it */
     bool dispatched;                   /* stops at calls by Syscall User Dispatch, not by PTRACE_SYSEMU */
     uint64_t armed;                    /* generation of the traps in its debug registers */
+    bool met;                          /* the execute traps that lie where it stands, amid its run, have been counted */
     struct actor *next;
 };
 
@@ -58,6 +59,7 @@ struct replayer {
     struct actor template; /* an empty process, to be cloned */
     struct actor *due; /* has consumed an event and must run on before the next one */
     uint64_t due_ticks; /* ticks behind that event that it has run already */
+    struct actor *noted; /* whose watched memory was looked at before the event */
     struct cursor cursor;
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;
@@ -88,6 +90,23 @@ int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arg
 enum { TO_NEXT_STOP = -1 };
 /* Runs to before event `until`, and not TO_NEXT_STOP but only `ticks` ticks behind the event before it. */
 enum outcome replayer_run(struct replayer *replayer, uint64_t until, int64_t ticks);
+/* Readies a task that is to run: how it stops at calls, and its traps. */
+void replayer_prepare(struct replayer *replayer, struct actor *actor);
+/* Lets a task run to its next stop: at a system call, of which none is made but through the gate, at a fault, or at tick `ticks`
+   behind its last event, if that comes first (0: at none); or to a trap on its way there. */
+void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks);
+/* Whether a task that is due is to run on before the next event; *ticks: only to there, if not 0. */
+bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks);
+/* A task that is to stop at tick `ticks` behind its last event, or at none (0). */
+void replayer_wind(const struct replayer *replayer, const struct actor *actor, uint64_t ticks);
+/* Behind a stop amid its way: what is copied of it is not to stop by itself. */
+void note_ticks(struct replayer *replayer, const struct actor *actor);
+/* The same for a task that comes there by its next instruction. */
+void replayer_run_to_stop(struct replayer *replayer, struct actor *actor);
+/* The traps whose memory the event has changed that has just taken effect. */
+uint64_t replayer_written(struct replayer *replayer, const struct actor *actor);
+/* Why a task has stopped; STOP_NONE: of a signal that somebody sent, where replay knows only those of the recording. */
+enum stop replayer_stop_of(const struct actor *actor, int status);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
 /* Whether a recorded file mapping lies there: madvise and mremap are Python's then. */

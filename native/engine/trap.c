@@ -8,6 +8,7 @@
 #include <sys/ptrace.h>
 #include <sys/user.h>
 
+#include "step.h"
 #include "tracee.h"
 
 /* si_code of a SIGTRAP of a debug register (asm-generic/siginfo.h). */
@@ -21,7 +22,19 @@ void trap_set_free(struct trap_set *set)
     set->log = NULL;
 }
 
-void trap_set_replace(struct trap_set *set, const struct trap *traps, size_t count)
+/* Memory can be watched only by debug registers, and comes first. */
+static bool assign_slots(struct trap_set *set)
+{
+    unsigned next = 0;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->trap[i].kind != TRAP_EXECUTE) set->trap[i].slot = next++;
+    bool fits = next <= DEBUG_REGISTERS;
+    for (size_t i = 0; i < set->count; i++)
+        if (set->trap[i].kind == TRAP_EXECUTE) set->trap[i].slot = next < DEBUG_REGISTERS ? next++ : DEBUG_REGISTERS;
+    return fits;
+}
+
+bool trap_set_replace(struct trap_set *set, const struct trap *traps, size_t count)
 {
     for (size_t i = 0; i < set->count; i++) free(set->trap[i].ranges);
     memcpy(set->trap, traps, count * sizeof *traps);
@@ -29,6 +42,9 @@ void trap_set_replace(struct trap_set *set, const struct trap *traps, size_t cou
     set->generation++;
     set->logged = set->stops = 0;
     set->stopped = 0;
+    if (assign_slots(set)) return true;
+    trap_set_free(set);
+    return false;
 }
 
 void trap_set_begin(struct trap_set *set, uint64_t event)
@@ -50,22 +66,59 @@ int trap_arm(const struct trap_set *set, pid_t task, pid_t real)
     int error = set_debug_register(real, 7, 0);
     for (unsigned i = 0; i < set->count && !error; i++) {
         const struct trap *trap = &set->trap[i];
-        if (trap->task && trap->task != task) continue;
+        if (trap->slot == DEBUG_REGISTERS || (trap->task && trap->task != task)) continue;
         uint64_t length = trap->kind == TRAP_EXECUTE ? 0 : trap->size == 8 ? 2 : trap->size - 1;
-        error = set_debug_register(real, i, trap->address);
-        control |= UINT64_C(1) << 2 * i | (uint64_t)trap->kind << (16 + 4 * i) | length << (18 + 4 * i);
+        error = set_debug_register(real, trap->slot, trap->kind == TRAP_EXECUTE ? executed_at(real, trap->address) : trap->address);
+        control |= UINT64_C(1) << 2 * trap->slot | (uint64_t)trap->kind << (16 + 4 * trap->slot) | length << (18 + 4 * trap->slot);
     }
     return error ? error : set_debug_register(real, 7, control);
 }
 
-bool trap_is_hit(pid_t real, unsigned *hit)
+uint64_t trap_status(const struct trap_set *set, pid_t real)
+{
+    errno = 0;
+    long status = ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 6 * sizeof(long), 0);
+    uint64_t hit = 0;
+    for (size_t i = 0; !errno && i < set->count; i++)
+        if (set->trap[i].slot < DEBUG_REGISTERS && status >> set->trap[i].slot & 1) hit |= UINT64_C(1) << i;
+    return hit;
+}
+
+bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit)
 {
     siginfo_t info;
     if (ptrace(PTRACE_GETSIGINFO, real, 0, &info) || info.si_code != TRAP_HWBKPT_) return false;
-    errno = 0;
-    long status = ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 6 * sizeof(long), 0);
-    *hit = errno ? 0 : (unsigned)status & 15;
+    *hit = trap_status(set, real);
     return true;
+}
+
+uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind)
+{
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < set->count; i++) bits |= (uint64_t)(set->trap[i].kind == kind) << i;
+    return bits;
+}
+
+bool trap_note(struct trap_set *set, pid_t real)
+{
+    uint64_t watched = trap_bits(set, TRAP_WRITE);
+    for (unsigned i = 0; i < set->count; i++) {
+        struct trap *trap = &set->trap[i];
+        trap->noted = 0;
+        if (watched & UINT64_C(1) << i && tracee_read(real, trap->address, &trap->noted, trap->size) != trap->size) trap->noted = 0;
+    }
+    return watched;
+}
+
+uint64_t trap_changed(const struct trap_set *set, pid_t real)
+{
+    uint64_t changed = 0, watched = trap_bits(set, TRAP_WRITE);
+    for (unsigned i = 0; i < set->count; i++) {
+        uint64_t value = 0;
+        if (!(watched & UINT64_C(1) << i) || tracee_read(real, set->trap[i].address, &value, set->trap[i].size) != set->trap[i].size) continue;
+        if (value != set->trap[i].noted) changed |= UINT64_C(1) << i;
+    }
+    return changed;
 }
 
 static bool is_among(const struct trap *trap, uint64_t value)
@@ -87,7 +140,7 @@ static bool is_counted(const struct trap *trap, pid_t real, uint64_t *value)
     return !trap->range_count || is_among(trap, *value) != trap->except;
 }
 
-bool trap_count(struct trap_set *set, pid_t task, pid_t real, unsigned hit, uint64_t event)
+bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event)
 {
     if (event != set->event) trap_set_begin(set, event);
     set->stopped = 0;
@@ -95,12 +148,43 @@ bool trap_count(struct trap_set *set, pid_t task, pid_t real, unsigned hit, uint
     for (unsigned i = 0; i < set->count; i++) {
         struct trap *trap = &set->trap[i];
         uint64_t value;
-        if (!(hit & 1U << i) || (trap->task && trap->task != task) || !is_counted(trap, real, &value)) continue;
+        if (!(hit & UINT64_C(1) << i) || (trap->task && trap->task != task) || !is_counted(trap, real, &value)) continue;
         trap->hits++;
         if (!set->log) set->log = malloc(LOGGED_HITS * sizeof *set->log);
         if (set->log) set->log[set->logged++ % LOGGED_HITS] = (struct hit){event, trap->hits, set->stops, value, i};
-        if (trap->stop_at && trap->hits >= trap->stop_at && (trap->stop_event == ANY_EVENT || trap->stop_event == event)) set->stopped |= 1U << i;
+        if (trap->stop_at && trap->hits >= trap->stop_at && (trap->stop_event == ANY_EVENT || trap->stop_event == event)) set->stopped |= UINT64_C(1) << i;
     }
     set->task = task;
     return set->stopped;
+}
+
+static const uint8_t int3 = 0xcc;
+
+void trap_put(struct trap_set *set, pid_t task, pid_t real)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        struct trap *trap = &set->trap[i];
+        if (trap->slot < DEBUG_REGISTERS || (trap->task && trap->task != task)) continue;
+        uint64_t address = executed_at(real, trap->address);
+        if (tracee_read(real, address, &trap->original, 1) == 1 && tracee_write(real, address, &int3, 1)) trap->put = address;
+    }
+}
+
+void trap_take(struct trap_set *set, pid_t real)
+{
+    for (size_t i = set->count; i-- > 0;) {
+        if (set->trap[i].put) tracee_write(real, set->trap[i].put, &set->trap[i].original, 1);
+        set->trap[i].put = 0;
+    }
+}
+
+uint64_t trap_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct trap *trap = &set->trap[i];
+        if (trap->slot < DEBUG_REGISTERS || (trap->task && trap->task != task)) continue;
+        if (executed_at(real, trap->address) == address) found |= UINT64_C(1) << i;
+    }
+    return found;
 }

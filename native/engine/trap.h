@@ -1,6 +1,8 @@
-/* Hardware stops: up to four places that a replayed program reads, writes or executes, in the debug registers of its
-   tasks. The program cannot tell: no byte of it is changed. A place between two events is "the k-th hit of a trap behind
-   event N", so hits are counted, and the count starts anew behind each event. Hits in the agent's code are nobody's.
+/* Stops at places that a replayed program reads, writes or executes: four of them in the debug registers of its tasks, and
+   more for execution, as an int3 in its code, which is there only while the task runs. The program cannot tell, but of the
+   latter by reading its own code. A place between two events is "the k-th hit of a trap behind
+   event N", so hits are counted, and the count starts anew behind each event. What the agent, or the replayer, writes for a
+   system call counts as one hit behind its event.
    Debug registers are set in a task that is about to run; copies (checkpoints, clones) begin without. */
 #ifndef PYRR_TRAP_H
 #define PYRR_TRAP_H
@@ -10,7 +12,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum { TRAPS = 4, LOGGED_HITS = 1 << 16 };
+enum { DEBUG_REGISTERS = 4, TRAPS = 64, LOGGED_HITS = 1 << 16 };
 
 /* As DR7 has them. */
 enum trap_kind { TRAP_EXECUTE = 0, TRAP_WRITE = 1, TRAP_ACCESS = 3 };
@@ -33,6 +35,10 @@ struct trap {
        counted and logged. */
     uint64_t stop_event, stop_at;
     uint64_t hits; /* behind `event` of the set */
+    uint64_t noted; /* what lay there before the event */
+    unsigned slot;  /* its debug register; DEBUG_REGISTERS: an int3 stands for it while a task runs, */
+    uint64_t put;   /* here, if not 0 */
+    uint8_t original;
 };
 
 #define ANY_EVENT UINT64_MAX
@@ -49,22 +55,35 @@ struct trap_set {
     size_t count;
     uint64_t generation; /* of the set; a task has the one it was armed with */
     uint64_t event;      /* behind which hits are counted now */
-    unsigned stopped;    /* bits of the traps that have stopped the task */
+    uint64_t stopped;    /* bits of the traps that have stopped the task */
     pid_t task;          /* which one */
     struct hit *log;     /* the last LOGGED_HITS, in a ring */
     uint64_t logged, stops;
 };
 
-/* Takes the set over: `ranges` become its own. */
-void trap_set_replace(struct trap_set *set, const struct trap *traps, size_t count);
+/* Takes the set over: `ranges` become its own. False where it watches more memory than there are debug registers. */
+bool trap_set_replace(struct trap_set *set, const struct trap *traps, size_t count);
 void trap_set_free(struct trap_set *set);
 /* Counting begins anew: behind an event, or amid the run that follows it. */
 void trap_set_begin(struct trap_set *set, uint64_t event);
 /* Puts the set into the debug registers of a stopped task. Returns 0 or errno. */
 int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
 /* Whether a SIGTRAP stop is that of a debug register; `hit` are the registers' bits. */
-bool trap_is_hit(pid_t real, unsigned *hit);
+bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit);
+/* The bits of the debug registers that the last step or trap has met. */
+uint64_t trap_status(const struct trap_set *set, pid_t real);
+/* The bits of the traps of one kind. */
+uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind);
+/* What is written by an event is not met by a debug register: looks at the places that are watched for writes, before it
+   (false: there are none), and at which of them have changed, behind it. */
+bool trap_note(struct trap_set *set, pid_t real);
+uint64_t trap_changed(const struct trap_set *set, pid_t real);
 /* Counts the hits of a task that runs behind an event; whether it is to stop. */
-bool trap_count(struct trap_set *set, pid_t task, pid_t real, unsigned hit, uint64_t event);
+bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event);
+/* The int3 of a set, put into the memory of a task while it runs; and taken out again. */
+void trap_put(struct trap_set *set, pid_t task, pid_t real);
+void trap_take(struct trap_set *set, pid_t real);
+/* The traps for which an int3 stands, or would stand, at an address. */
+uint64_t trap_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address);
 
 #endif

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
+import select
 import shutil
 import signal
-import sys
+import tempfile
+from typing import NoReturn
 
 import click
 
@@ -19,39 +21,69 @@ from ..trace_reader import TraceReader
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("trace", required=False)
 @click.option("--to", "to", type=parse, default="exit", metavar="POSITION", help="Open there; the end if not given.")
-@click.option("--serve", is_flag=True, help="Speak gdb's remote protocol on stdin and stdout: 'target remote | ...'.")
 @click.option("--ex", "commands", multiple=True, metavar="COMMAND", help="Given to gdb (repeatable).")
 @click.option("--batch", is_flag=True, help="Leave gdb after these commands.")
-def command(trace: str | None, to: Position, serve: bool, commands: tuple[str, ...], batch: bool) -> None:
-    """Look at a program of TRACE with gdb, at any position.
+def command(trace: str | None, to: Position, commands: tuple[str, ...], batch: bool) -> None:
+    """Look at a program of TRACE with gdb, at any position, and move in both directions.
 
-    Registers, memory, threads and backtraces, with symbols from the files of the trace. Moves end at events: stepi and
-    reverse-stepi go to the next and the last one of the thread, continue and reverse-continue to a system call that is
-    caught ('catch syscall write'). Breakpoints are passed by, since there are only events yet; nothing can be changed.
+    Breakpoints, watchpoints, steps and 'finish' work forward and as reverse-step, reverse-next, reverse-continue and
+    reverse-finish; 'catch syscall' stops at system calls, 'run' begins anew. Symbols come from the files of the trace.
+    What is written or called ('print f(1)', 'set var') changes a copy, until the program moves.
+
+    \b
+    monitor when             the position
+    monitor seek POSITION    go there (pyrr replay --help); then: maintenance flush register-cache
+    monitor checkpoint       remember this place; 'monitor restore N' goes back to it
 
     \b
     pyrr gdb
     pyrr gdb app-3 --to 'signal:SIGSEGV' --ex bt --batch
     """
-    from ..replayer.gdb_server import GdbServer
-    from ..replayer.session import ReplaySession
-
     path = home.find(trace)
-    if serve:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # gdb's own
-        with TraceReader(path) as reader, ReplaySession(reader) as session:
-            session.seek(to)
-            GdbServer(session, sys.stdin.buffer, sys.stdout.buffer).run()
-        return
     gdb = shutil.which("gdb")
     if gdb is None:
         raise PyrrError("there is no gdb in PATH")
     with TraceReader(path) as reader:
         position = to.resolve(reader)
-    # Not `-m`, which looks for modules in the current directory first: a checkout of pyrr has one that is not built.
-    start = f"import sys; sys.path[:] = {sys.path!r}; from pyrr_debugger.__main__ import main; main()"
-    server = [sys.executable, "-c", start, "gdb", str(path), "--to", str(position), "--serve"]
-    words = ["-q", "-ex", "set sysroot target:", "-ex", f"target remote | {shlex.join(server)}"]
+    # Not a pipe: gdb makes a system call for each byte that comes out of one (gdb/ser-base.c, do_ser_base_readchar).
+    folder = tempfile.mkdtemp(prefix="pyrr-gdb-")
+    address = os.path.join(folder, "socket")
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        _serve_and_exit(path, position, address, writing)
+    os.close(writing)
+    message = b""
+    while part := os.read(reading, 4096):
+        message += part
+    if message:
+        raise PyrrError(os.fsdecode(message))
+    words = ["-q", "-ex", "set remotetimeout 3600", "-ex", "set sysroot target:"]
+    words += ["-ex", f"target extended-remote {address}"]
     for one in commands:
         words += ["-ex", one]
     os.execv(gdb, [gdb, *(["-batch"] if batch else []), *words])
+
+
+def _serve_and_exit(path: str, position: int, address: str, ready: int) -> NoReturn:
+    """The server: a child of what becomes gdb, with which it ends. What it writes to `ready` is why it cannot serve."""
+    from ..replayer.serving import listener, serve
+    from ..replayer.session import ReplaySession
+
+    parent, status = os.getppid(), 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # gdb's own, which tells us
+    try:
+        with TraceReader(path) as reader, ReplaySession(reader) as session, listener(address) as listening:
+            session.seek(position)
+            os.close(ready)
+            while not select.select([listening], [], [], 1)[0]:
+                if os.getppid() != parent:
+                    raise PyrrError("gdb has gone")
+            serve(session, listening)
+        status = 0
+    except PyrrError as error:
+        with contextlib.suppress(OSError):
+            os.write(ready, os.fsencode(str(error)))
+    finally:
+        shutil.rmtree(os.path.dirname(address), ignore_errors=True)
+        os._exit(status)

@@ -12,7 +12,9 @@ from ..replayer.launch import Request, replay
 @click.option("--to", "to", metavar="POSITION", help="Stop there; see below.")
 @click.option("--process", "pid", type=int, metavar="PID", help="Replay only what this process needs; see 'pyrr ps'.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it stands as one JSON object (with --to).")
-def command(trace: str | None, to: str | None, pid: int | None, as_json: bool) -> None:
+@click.option("--serve", is_flag=False, flag_value="127.0.0.1:0", metavar="[ADDR]", help="Serve gdb there (with --to).")
+@click.option("--stop", is_flag=True, help="Leave the processes there, stopped, to be looked at (with --to).")
+def command(trace: str | None, to: str | None, pid: int | None, as_json: bool, serve: str | None, stop: bool) -> None:
     """Replay TRACE (a path, a name, or the latest).
 
     Without --to, runs to the end and writes what the program wrote. Exit status: 0 when the replay is the recording,
@@ -27,5 +29,10 @@ def command(trace: str | None, to: str | None, pid: int | None, as_json: bool) -
     pyrr replay python3-4 --to 1200
     pyrr replay --to 'output:/^Traceback/'
     pyrr replay --to syscall:connect#-1
+    pyrr replay --to exit --serve          for gdb: target extended-remote 127.0.0.1:PORT
+    pyrr replay --to exit --serve /tmp/my-socket
+    pyrr replay --to exit --stop           for py-spy dump, gdb -p, /proc/PID
     """
-    replay(Request(trace, to, pid, as_json))
+    if (serve is not None or stop) and to is None:
+        raise click.UsageError("--serve and --stop need a position: --to POSITION")
+    replay(Request(trace, to, pid, as_json, serve, stop))
