@@ -284,7 +284,7 @@ class Runs:
         session = self._session
         one, other = session.simplified(one), session.simplified(other)
         session.seek(other.position - 1)
-        return any(hit.place == one for hit in session.hits([one.legs[0].trap], other))
+        return one.trap is not None and any(hit.place == one for hit in session.hits([one.trap], other))
 
     def _next(self, targets: list[Target], until: int) -> Arrival | None:
         by_word = {target.word: target for target in targets}
@@ -314,7 +314,8 @@ class Runs:
         if interpreter is None or top is None or thread.lines(top).body:
             return None
         word = Trap(*interpreter.instruction_word(top.address), "write", session.midway)
-        return (word, top.offset) if session.place.legs[-1].trap.address == word.address else None
+        hit = session.place.trap
+        return (word, top.offset) if hit is not None and hit.address == word.address else None
 
     def _arrival(self, target: Target) -> Arrival | None:
         """Whether a hit of its word is an arrival; then the session goes on to where the instruction begins."""

@@ -267,8 +267,8 @@ class Debugger:
 
     def raising(self) -> tuple[str, str] | None:
         """The exception whose raising the session stands at: the name of its class, and it as text."""
-        legs = self.session.place.legs
-        return self.raised_here(self.session.midway) if legs and legs[-1].trap.kind == "execute" else None
+        hit = self.session.place.trap
+        return self.raised_here(self.session.midway) if hit is not None and hit.kind == "execute" else None
 
     def raised_here(self, task: int) -> tuple[str, str] | None:
         """The exception that a task is raising: the name of its class, and it as text."""

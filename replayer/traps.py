@@ -65,6 +65,12 @@ class Place:
     position: int
     legs: tuple[Leg | Ticks | Steps, ...] = ()
 
+    @property
+    def trap(self) -> Trap | None:
+        """The trap that was hit here, if the way ends with one."""
+        last = self.legs[-1] if self.legs else None
+        return last.trap if isinstance(last, Leg) else None
+
     def on(self, leg: Leg | Ticks | Steps) -> Place:
         """This place and one leg more."""
         last = self.legs[-1] if self.legs else None
