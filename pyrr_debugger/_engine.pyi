@@ -8,6 +8,7 @@ GATE_PAGE: int
 GATE_BYTES: int
 SHARED_DESCRIPTOR: int
 SITE_STUB: tuple[int, int, int]
+TICKS: tuple[int, int, int, int, int]
 LIVE_ARGUMENTS: tuple[int, int]
 
 def read(pid: int, address: int, size: int) -> bytes: ...

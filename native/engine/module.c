@@ -1087,6 +1087,9 @@ static int module_execute(PyObject *module)
     PyObject *stub = Py_BuildValue("(iii)", STUB_BYTES, STUB_SITE, STUB_AFTER);
     if (!stub || PyModule_AddObjectRef(module, "SITE_STUB", stub)) return -1;
     Py_DECREF(stub);
+    PyObject *ticks = Py_BuildValue("(Kiiii)", (unsigned long long)AGENT_TICKS, TICKS, TICK_BYTES, TICK_WORD, TICK_TARGET);
+    if (!ticks || PyModule_AddObjectRef(module, "TICKS", ticks)) return -1;
+    Py_DECREF(ticks);
     if (PyModule_AddIntConstant(module, "SHARED_DESCRIPTOR", SHARED_DESCRIPTOR)) return -1;
     return PyModule_AddIntConstant(module, "GATE_BYTES", GATE_BYTES);
 }

@@ -1,4 +1,5 @@
-"""What recording has put into a program's code, taken out again: jumps to the agent, and traps for random numbers.
+"""What recording has put into a program's code, taken out again: jumps to the agent, traps for random numbers, and the
+counting of bytecodes.
 
 All that is needed is in memory: a site's stub (native/agent/agent.h) holds the instructions that were moved there.
 """
@@ -20,6 +21,9 @@ _SYSCALL = b"\x0f\x05"
 _JUMP = struct.Struct("<Bi")
 _JUMP_OPCODE = 0xE9
 _LONGEST_SITE = 18
+_TICK_BEGINS = 0x48  # sub
+_WAY_TO_TICK = 14  # bytes of a stub's jump to its trampoline
+_SHORT_JUMP = 0xEB
 _RANDOM = re.compile(rb"\x0f\xc7[\xf0-\xff]")
 
 Read = Callable[[int, int], bytes]
@@ -69,6 +73,22 @@ def _moved_behind(base: int, code: bytes, after: int, site: int) -> bytes | None
 def _jump(start: int, target: int) -> bytes:
     distance = target - (start + _JUMP.size)
     return _JUMP.pack(_JUMP_OPCODE, distance) if -(1 << 31) <= distance < 1 << 31 else b""
+
+
+def uncounted(read: Read) -> Iterator[tuple[int, bytes]]:
+    """What makes the interpreter's bytecodes uncounted again: (address, what belongs there). `read` reads the memory
+    of the replayed process, which has the trampolines (native/agent/agent.h)."""
+    start, most, size, word_at, target_at = _engine.TICKS
+    memory = read(start, most * size)
+    for at in range(0, len(memory) - size + 1, size):
+        if memory[at] != _TICK_BEGINS:
+            return
+        word = int.from_bytes(memory[at + word_at : at + target_at], "little")
+        target = int.from_bytes(memory[at + target_at : at + target_at + 8], "little")
+        if word:
+            yield word, target.to_bytes(8, "little")
+        else:  # a function's entry: its stub jumps over the way to the trampoline
+            yield target - _WAY_TO_TICK, bytes([_SHORT_JUMP, _WAY_TO_TICK - 2])
 
 
 def traps(read: Read, content: bytes, start: int) -> Iterator[tuple[int, bytes]]:

@@ -103,6 +103,8 @@ def clean_code(session: ReplaySession, task: int, process: LiveProcess) -> list[
             found += code.patches(process.read, mapping.start, mapping.end)
     for patch in found:
         process.write(patch.start, patch.original)
+    for address, original in code.uncounted(lambda at, size: session.read(task, at, size)):
+        process.write(address, original)
     executable = [m for m in own_mappings(session.real(task)) if m.prot & _PROT_EXEC and not m.shared]
     for part in session.mapped.get(session.process_of(task), []):
         piece = part.piece
