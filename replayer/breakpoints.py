@@ -284,7 +284,10 @@ class Runs:
         session = self._session
         one, other = session.simplified(one), session.simplified(other)
         session.seek(other.position - 1)
-        return one.trap is not None and any(hit.place == one for hit in session.hits([one.trap], other))
+        leg = one.legs[0]
+        if not isinstance(leg, Leg):
+            raise PyrrError("a place that ticks tell cannot be compared with others")
+        return any(hit.place == one for hit in session.hits([leg.trap], other))
 
     def _next(self, targets: list[Target], until: int) -> Arrival | None:
         by_word = {target.word: target for target in targets}

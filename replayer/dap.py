@@ -8,7 +8,6 @@ until the next move.
 from __future__ import annotations
 
 import json
-import linecache
 import os
 import queue
 import re
@@ -27,6 +26,7 @@ from .evaluation import EvaluationError, evaluate
 from .opening import open_at_failure
 from .place import native_location
 from .session import ReplaySession
+from .source import source_lines
 from .stack import PythonStack
 
 _LARGEST_MESSAGE = 16 << 20
@@ -464,7 +464,7 @@ class DapServer:
         return {"sources": [self._source_of(file) for file in files if not file.startswith("<")]}
 
     def _source(self, arguments: Arguments) -> Body:
-        lines = linecache.getlines(self._path(arguments))
+        lines = source_lines(self._open.session.trace, self._path(arguments))
         if not lines:
             raise PyrrError(f"{self._path(arguments)} is not here: the source is looked up where it was recorded")
         return {"content": "".join(lines), "mimeType": "text/x-python"}

@@ -118,8 +118,8 @@ def test_output_in_several_writes(one_interpreter: Interpreter, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("exception:0", "counted from 1"),
-        ("app.py:71#0", "counted from 1"),
+        ("exception:0", "counted from #1"),
+        ("app.py:71#0", "counted from #1"),
         ("output:/(/", "no regular expression"),
         ("syscall:opnat", "did you mean openat"),
         ("signal:SIGSERV", "did you mean SIGSEGV"),
