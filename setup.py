@@ -20,7 +20,7 @@ AGENT_FLAGS = [
     *("-DPYRR_AGENT", "-O2", "-ffreestanding", "-fno-stack-protector", "-fpie", "-fvisibility=hidden"),
     *("-fcf-protection=none", "-fno-asynchronous-unwind-tables", "-fno-tree-loop-distribute-patterns"),
     *("-mgeneral-regs-only", "-ffunction-sections", "-fdata-sections", "-nostdlib", "-static", "-no-pie"),
-    *("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--oformat=binary", "-Wl,-T,native/agent/agent.ld"),
+    *("-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,--oformat=binary"),
 ]
 STUB_FLAGS = [
     "-O2",
@@ -52,12 +52,19 @@ class Build(build_ext):
         super().run()
         package = Path("pyrr_debugger") if self.inplace else Path(self.build_lib) / "pyrr_debugger"
         compiler = shlex.split(os.environ.get("CC", "cc"))
-        script = "-Wl,-T,native/stub/stub.ld"
+        script = self._script(compiler, "native/stub/stub.ld")
         for source, name in (("native/stub/stub.c", "stub"), ("native/stub/seed.S", "seed")):
             output = [source, "-o", str(package / name)]
             subprocess.run([*compiler, *WARNINGS, *STUB_FLAGS, script, *output], check=True)
         output = [f"-I{table.parent}", *AGENT, "-o", str(package / "agent.bin")]
-        subprocess.run([*compiler, *WARNINGS, *AGENT_FLAGS, *output], check=True)
+        script = self._script(compiler, "native/agent/agent.ld")
+        subprocess.run([*compiler, *WARNINGS, *AGENT_FLAGS, script, *output], check=True)
+
+    def _script(self, compiler: list[str], path: str) -> str:
+        """The flag for a linker script, whose addresses are those of the headers."""
+        made = Path(self.build_temp) / Path(path).name
+        subprocess.run([*compiler, "-E", "-P", "-x", "c", path, "-o", str(made)], check=True)
+        return f"-Wl,-T,{made}"
 
 
 sanitize = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"] if os.environ.get("PYRR_SANITIZE") else []

@@ -313,7 +313,7 @@ class RecordingSession:
                 self._replace_random(task, mapping.start, mapping.end - mapping.start, piece)
                 self._learn_sites(task, process, mapping.start, mapping.end, piece)
         image = snapshot.take(process, self._files, maps).to_wire()
-        image["agent"] = agent
+        image["agent"] = _engine.AGENT[0] if agent else 0
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]

@@ -745,7 +745,9 @@ class ReplaySession:
         pid = self._engine.start(task, _STUB)
         self._process.setdefault(task, task)
         snapshot.restore(image, self._engine, task, pid, self._store)
-        if event.image.get("agent"):
+        if place := event.image.get("agent"):
+            if place != _engine.AGENT[0]:
+                raise PyrrError("the trace was made when the agent lay elsewhere: it cannot be replayed any more")
             self._engine.install(task)
         self.mapped[self._process[task]] = [
             MappedPiece(region.start, region.end, region.piece) for region in image.regions if region.piece

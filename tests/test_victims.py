@@ -244,6 +244,25 @@ def test_program_runs_bare(program: Path, around: Surroundings) -> None:
     assert program.name in CERTAIN or first.entropy != second.entropy, str(first)
 
 
+@pytest.mark.parametrize(("sanitizer", "library"), [("thread", "libtsan.so"), ("address", "libasan.so")])
+def test_sanitized_program_is_recorded_and_replayed(
+    sanitizer: str,
+    library: str,
+    compiled: Callable[..., Path],
+    way: tuple[str, ...],
+    around: Surroundings,
+    trace: Path,
+    scratch: Path,
+) -> None:
+    """Neither the agent nor the gate lies where a sanitizer has its shadow memory."""
+    if not shutil.which("gcc") or b"/" not in harness.run(["gcc", f"-print-file-name={library}"]).stdout:
+        pytest.skip(f"no gcc with {library}")
+    program = compiled("sanitized", f"-fsanitize={sanitizer}", "-pthread")
+    # The search for leaks traces the program itself.
+    around = replace(around, env={**(around.env or {}), "ASAN_OPTIONS": "detect_leaks=0"})
+    assert_recorded_and_replayed("sanitized", [str(program)], way, around, trace, scratch)
+
+
 @pytest.fixture
 def go_program(tmp_path: Path) -> Path:
     if not shutil.which("go"):

@@ -20,12 +20,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#define AGENT_TEXT UINT64_C(0x200000010000)
+#include "layout.h"
+
+#define AGENT_TEXT ((uint64_t)AGENT_PLACE)
 #define AGENT_TEXT_LIMIT UINT64_C(0x40000)
 /* Where ticking entries of dispatch tables lead, as traces have it. */
-#define AGENT_TICKS UINT64_C(0x200000030000)
-#define AGENT_STATE UINT64_C(0x200000080000)
-#define AGENT_RING UINT64_C(0x2000000a0000)
+#define AGENT_TICKS (AGENT_TEXT + 0x20000)
+#define AGENT_STATE ((uint64_t)STATE_PLACE)
+#define AGENT_RING (AGENT_STATE + 0x20000)
 #define AGENT_RING_LIMIT UINT64_C(0x100000)
 #define AGENT_END (AGENT_RING + AGENT_RING_LIMIT)
 

@@ -1,6 +1,11 @@
-/* Offsets for entry.S; agent.c asserts them. */
+/* Places for entry.S and the linker; agent.c asserts the offsets. */
 #ifndef PYRR_AGENT_LAYOUT_H
 #define PYRR_AGENT_LAYOUT_H
+
+#include "../stub/gate.h"
+
+#define AGENT_PLACE (GATE_PAGE + 0x10000)
+#define STATE_PLACE (AGENT_PLACE + 0x70000)
 
 #define STATE_TARGET 696
 #define STATE_RSP 704
