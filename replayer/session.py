@@ -163,8 +163,7 @@ class ReplaySession:
         self._kept.clear()
         if self._checkpoints:
             self._checkpoints.clear()
-        for task in list(self._process):
-            self._engine.forget(task)
+        self._engine.end()
         self._process.clear()
         self._chunks.close()
         self._store.close()

@@ -710,6 +710,13 @@ static PyObject *Replayer_forget(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Replayer_end(PyObject *self, PyObject *args)
+{
+    (void)args;
+    replayer_end(&((Replayer *)self)->state);
+    Py_RETURN_NONE;
+}
+
 static const char *const stop_names[] = {"none", "call", "fault", "tick", "dead", "trap"};
 
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
@@ -868,6 +875,7 @@ static PyMethodDef Replayer_methods[] = {
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
     {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
     {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal, brk)."},
+    {"end", Replayer_end, METH_NOARGS, "end(): ends and reaps all replayed processes."},
     {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
     {"trap", Replayer_trap, METH_VARARGS, "trap([(address, size, kind, task, except, ranges, stop_event, stop_at)]): up to four."},

@@ -83,10 +83,16 @@ void replayer_forget(struct replayer *replayer, pid_t task)
     remove_actor(replayer, actor);
 }
 
-void replayer_free(struct replayer *replayer)
+void replayer_end(struct replayer *replayer)
 {
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
     if (replayer->template.real) replayer_kill(replayer->template.real);
+    replayer->template.real = 0;
+}
+
+void replayer_free(struct replayer *replayer)
+{
+    replayer_end(replayer);
     free(replayer->files);
     trap_set_free(&replayer->traps);
 }

@@ -74,6 +74,8 @@ struct replayer {
     char reason[256]; /* of a divergence */
 };
 
+/* Ends and reaps all its processes. */
+void replayer_end(struct replayer *replayer);
 void replayer_free(struct replayer *replayer);
 struct actor *replayer_find(struct replayer *replayer, pid_t task);
 /* A new empty process standing for `task`; -errno on failure. */
