@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import re
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -347,6 +348,15 @@ def test_the_terminal_it_was_started_on(one_interpreter: Interpreter, trace: Pat
     assert (terminal.settings.rows, terminal.settings.columns) == (43, 132)
     assert terminal.settings.termios is not None
     assert not struct.unpack_from("<I", terminal.settings.termios, 12)[0] & ECHO
+
+
+def test_a_cut_trace_has_a_state_at_its_end(recorded: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
+    shutil.copytree(recorded, cut)
+    os.truncate(cut / "events", (cut / "events").stat().st_size - 1)
+    result = harness.pyrr("state", cut)
+    assert result.status == 0, str(result)
+    assert b"is cut" in result.stderr
 
 
 def test_a_position_that_is_not_there(recorded: Path) -> None:

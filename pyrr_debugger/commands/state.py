@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("trace", required=False)
-@click.option("--to", "position", type=parse, default="exit", metavar="POSITION", help="Where; by default 'exit'.")
+@click.option(
+    "--to", "position", type=parse, metavar="POSITION", help="Where; by default 'exit', or the end of a cut trace."
+)
 @click.option("--process", "pid", type=int, metavar="PID", help="Only this process; see 'pyrr ps'.")
 @click.option("--memory", is_flag=True, help="List every mapping, not only what cannot be restored as it was.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, with all that is known.")
-def command(trace: str | None, position: Position, pid: int | None, memory: bool, as_json: bool) -> None:
+def command(trace: str | None, position: Position | None, pid: int | None, memory: bool, as_json: bool) -> None:
     """Show the state of TRACE at a position, from the log: each component, and what going live would do with it.
 
     A component is restored exactly, rebuilt, needs a choice (by class; the first is what 'pyrr resume' does without a
@@ -39,6 +41,8 @@ def command(trace: str | None, position: Position, pid: int | None, memory: bool
 
     with TraceReader(home.find(trace)) as reader:
         reader.check()
+        if position is None:
+            position = parse("exit" if reader.end else "end")
         state = state_at(reader, position.resolve(reader))
         warn_if_cut(reader)
     found = [one for one in components(state) if pid is None or one.process == pid]
