@@ -94,7 +94,7 @@ class StartEvent(NamedTuple):
 
 class ExitEvent(NamedTuple):
     """A task ended with this wait status. `arrived` is False when that found it behind its last event, before
-    it came to another one."""
+    it came to another one; `ticks` ticks of the bytecode clock behind it, as far as they are known."""
 
     number: int
     task: int
@@ -102,6 +102,7 @@ class ExitEvent(NamedTuple):
     status: int
     arrived: bool
     outputs: Memory
+    ticks: int
 
 
 class InstructionEvent(NamedTuple):
@@ -254,8 +255,8 @@ def _signal(head: Head, items: Sequence[Any]) -> Event:
 
 
 def _exit(head: Head, items: Sequence[Any]) -> Event:
-    status, arrived, outputs = _typed(items, int, int, list)[:3]
-    return ExitEvent(*head, status, bool(arrived), _memory(outputs))
+    status, arrived, outputs, ticks = _typed([*items, *([0] if len(items) == 3 else [])], int, int, list, int)[:4]
+    return ExitEvent(*head, status, bool(arrived), _memory(outputs), ticks)
 
 
 def _instruction(head: Head, items: Sequence[Any]) -> Event:

@@ -59,7 +59,8 @@ def describe_event(event: Event) -> str:
         place = _WHERE[event.place] if 0 <= event.place < len(_WHERE) else "?"
         return f"--- {signal_name(event.signal)} (handler entered; {place}) ---"
     if isinstance(event, ExitEvent):
-        return f"+++ {ending(event.status)} +++"
+        amid = f", {event.ticks} ticks behind its last event" if event.ticks else ""
+        return f"+++ {ending(event.status)}{amid} +++"
     if isinstance(event, InstructionEvent):
         changes = ", ".join(f"{NAMES[i % len(NAMES)]}={v:#x}" for i, v in event.changes)
         return f"{event.name} at {event.address:#x}: {changes}"

@@ -778,6 +778,8 @@ class ReplaySession:
         self._engine.advance(event.task)
 
     def _exit(self, event: ExitEvent) -> None:
+        if event.ticks and self.stop(event.task) != "tick":
+            raise ValueError(f"the replay makes fewer than {event.ticks} ticks before it")
         pid = self.real(event.task)
         for address, data in event.outputs:
             _engine.write(pid, address, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import struct
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from pyrr_debugger.clock import pack, places_in
 from pyrr_debugger.clock.opcodes import VERSIONS, Version
 from pyrr_debugger.clock.tables import dispatch_tables, leaves_flags_free
 from pyrr_debugger.errors import PyrrError
-from pyrr_debugger.events import SyscallEvent, TickEvent
+from pyrr_debugger.events import ExitEvent, SyscallEvent, TickEvent
+from pyrr_debugger.replayer.place import python_stack
 from pyrr_debugger.replayer.session import ReplaySession
 from pyrr_debugger.symbols import Elf
 from pyrr_debugger.syscalls import name as call_name
@@ -171,6 +173,30 @@ def test_many_stops(one_interpreter: Interpreter, around: Surroundings, trace: P
         stops = sum(isinstance(event, TickEvent) for event in reader.events())
     assert stops >= (1000 if LONG else 5), str(recorded)
     harness.assert_same_output(recorded, harness.replay(trace))
+
+
+KILLED = """
+import resource
+resource.setrlimit(resource.RLIMIT_CPU, (1, 1))
+turns = 0
+while True:
+    turns += 1
+"""
+
+
+def test_death_amid_computation(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """A task that the kernel kills while it computes dies behind as many ticks as it made."""
+    harness.record(trace, one_interpreter.path, "-c", KILLED, around=around)
+    with TraceReader(trace) as reader, ReplaySession(reader) as session:
+        (death,) = (e for e in reader.events() if isinstance(e, ExitEvent))
+        assert (death.status & 0x7F, death.arrived) == (signal.SIGKILL, False)
+        assert death.ticks > 1000
+        session.seek(death.number)
+        assert session.stop(death.task) == "tick"
+        assert [frame.line for frame in python_stack(session, death.task)] == [6]
+        session.seek(f"{death.number - 1}:{death.ticks - 1}")
+    assert f"{death.ticks} ticks behind" in harness.pyrr("dump", trace).stdout.decode()
+    assert harness.replay(trace).status == 0
 
 
 @pytest.mark.parametrize("name", NAMES)

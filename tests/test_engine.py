@@ -85,7 +85,7 @@ shapes = {
     EventKind.SYSCALL: st.tuples(st.one_of(st.integers(0, 470), numbers), numbers, numbers, arguments, pairs, pairs),
     EventKind.SIGNAL: st.tuples(st.integers(0, 70), st.integers(0, 3), datas, datas, datas, numbers, datas),
     EventKind.SPAWN: st.tuples(numbers, numbers, numbers),
-    EventKind.EXIT: st.tuples(numbers, st.integers(0, 1), pairs),
+    EventKind.EXIT: st.tuples(numbers, st.integers(0, 1), pairs, numbers),
     EventKind.INSTRUCTION: st.tuples(numbers, st.just("rdtsc"), st.integers(0, 20), st.lists(numbers, max_size=10)),
     EventKind.CHECKSUM: st.tuples(numbers, st.integers(0, 1), datas, st.lists(things, max_size=2)),
     EventKind.START: st.tuples(pairs, datas),

@@ -207,6 +207,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
     case PTRACE_EVENT_EXIT: {
         unsigned long message = 0;
         ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
+        task->died_computing = is_clocked(task) && runs_free(task) && !task->fatal_behind && !task->fatal_fault;
         finish_interrupted(recorder, task);
         return begin_exit(recorder, task, (int)message);
     }

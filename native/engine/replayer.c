@@ -661,10 +661,14 @@ static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, st
     return OUTCOME_POSITION;
 }
 
-/* How far the task of a TICK has run behind its last event; 0: the event is none. */
+/* The ticks behind its last event at which an event finds a task; 0: it is none of these. */
 static uint64_t ticks_of(struct cursor cursor, const struct head *head, pid_t task)
 {
-    return head->kind == EVENT_TICK && head->task == task ? read_unsigned(&cursor) : 0;
+    if (head->task != task) return 0;
+    if (head->kind == EVENT_TICK) return read_unsigned(&cursor);
+    if (head->kind != EVENT_EXIT || head->items <= NUMBERS_IN_HEAD + 3) return 0;
+    for (unsigned i = 0; i < 3; i++) read_skip(&cursor);
+    return read_unsigned(&cursor);
 }
 
 /* Whether the task must not run on before this event: it found the task right behind its last one. */
@@ -675,6 +679,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
     if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED) return true;
+    if (ticks_of(cursor, head, head->task)) return false;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == 0;
@@ -685,7 +690,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
 bool waits_behind(struct cursor cursor, pid_t task)
 {
     struct head head = read_head(&cursor);
-    return head.task == task && (head.kind == EVENT_TICK || finds_behind(cursor, &head));
+    return head.task == task && (ticks_of(cursor, &head, task) || finds_behind(cursor, &head));
 }
 
 bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks)

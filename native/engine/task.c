@@ -231,16 +231,18 @@ static void put_cleared(const struct recorder *recorder, const struct task *task
 /* Of a task that has ended. */
 static void put_exit(struct recorder *recorder, const struct task *task, int status, struct last_words *words)
 {
+    uint64_t ticks = task->died_computing ? passed_ticks(task) : 0;
     put_cleared(recorder, task, words);
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
-    recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, 3);
+    recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, ticks ? 4 : 3);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)status);
     wire_unsigned(events, arrived);
     wire_array(events, 2 * words->pairs);
     buffer_append(events, words->outputs.data, words->outputs.size);
     buffer_free(&words->outputs);
+    if (ticks) wire_unsigned(events, ticks);
 }
 
 /* A call that a fatal signal has interrupted returns to nobody, but may have written: output, and how long it would have

@@ -10,15 +10,10 @@ class Enough(Exception):
 
 
 turns = 0
-enough = Enough()
-waiting = False
 
 
 def handle(number, frame):
-    global waiting
-    if waiting:
-        waiting = False
-        raise enough
+    raise Enough
 
 
 def loop():
@@ -49,13 +44,10 @@ def generators():
     sum(double(double(count())))
 
 
-def recursion():
+def recursion(number=90):
     global turns
     turns += 1
-    try:
-        recursion()
-    except RecursionError:
-        recursion()
+    return 1 if number < 2 else recursion(number - 1) + recursion(number - 2)
 
 
 def expression():
@@ -82,12 +74,9 @@ def sleeping():
 signal.signal(signal.SIGALRM, handle)
 for computation in (loop, empty_loop, comprehension, generators, recursion, expression, sorting, sleeping):
     try:
-        waiting = True
-        # Again, for where the stack has no room for the handler.
-        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
         computation()
         print(computation.__name__, "ended")
     except Enough:
         print(computation.__name__, "interrupted")
         print("~", turns)
-signal.setitimer(signal.ITIMER_REAL, 0)
