@@ -459,11 +459,13 @@ class RecordingSession:
             ranges = [list(r) for r in checksum.of_task(task)]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
-    def _exiting(self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int) -> None:
+    def _exiting(
+        self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int, unsettled: int
+    ) -> None:
         # A task that dies amid computation has changed memory since its last event.
         if tasks == 1:
             self._look_for_outsiders(task, process)
-        if tasks == 1 and (arrived or behind):
+        if tasks == 1 and (arrived or behind) and not unsettled:
             self._checksum(task, process, arrived)
 
 

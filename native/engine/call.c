@@ -388,7 +388,7 @@ enum request leave_call(struct recorder *recorder, struct task *task)
         release_space(task->group->space);
         task->group->space = new_space(NULL);
         if (!task->group->space) return REQUEST_FAILED;
-        task->group->undumpable = false;
+        task->group->undumpable = task->group->unsettled = false;
         check_streams(task);
         recorder->subject = task;
         return REQUEST_EXEC;

@@ -298,8 +298,8 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     case REQUEST_COMPATIBILITY: return Py_BuildValue("(sii)", "compatibility", subject->turn.tid, subject->group->pid);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
-        return Py_BuildValue("(siiIiii)", "exiting", subject->turn.tid, subject->group->pid, subject->group->tasks, state->exit_status,
-                             subject->in_call || subject->fatal_fault ? 1 : 0, subject->fatal_behind ? 1 : 0);
+        return Py_BuildValue("(siiIiiii)", "exiting", subject->turn.tid, subject->group->pid, subject->group->tasks, state->exit_status,
+                             subject->in_call || subject->fatal_fault ? 1 : 0, subject->fatal_behind ? 1 : 0, subject->group->unsettled ? 1 : 0);
     case REQUEST_FLUSH:
     case REQUEST_INTERRUPTED: return Py_BuildValue("(s)", "flush");
     case REQUEST_DONE: return Py_BuildValue("(si)", "done", state->root_status);

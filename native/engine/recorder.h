@@ -41,6 +41,7 @@ struct descriptors {
 struct group {
     pid_t pid;
     unsigned tasks;
+    bool unsettled;  /* a task of it was killed amid its own code: memory is as nobody can find it again */
     bool undumpable; /* as the program believes */
     bool filtered;   /* by a filter of its own, which might not allow what the agent asks */
     struct space *space; /* which CLONE_VM shares among processes */

@@ -235,6 +235,7 @@ static void put_exit(struct recorder *recorder, const struct task *task, int sta
     put_cleared(recorder, task, words);
     /* Whether it had come to its next stop, or died behind its last event (docs/trace-format.md). */
     bool arrived = task->in_call || task->fatal_fault;
+    if (!arrived && !task->fatal_behind) task->group->unsettled = true;
     recorder_begin_event(recorder, EVENT_EXIT, task->turn.tid, ticks ? 4 : 3);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, (uint64_t)status);
