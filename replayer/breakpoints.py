@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import PyrrError
 from ..events import SyscallEvent
-from ..pythonstack import PythonFrame
+from ..pythonstack import PythonFrame, Variables
 from ..pythonstack.memory import UnreadableError
 from ..pythonstack.objects import Code
 from ..syscalls import name as call_name
@@ -40,19 +40,26 @@ _SAMPLES = 8
 
 @dataclass(frozen=True)
 class Target:
-    """One place in a code object that is to be stopped at: an instruction with which a line begins. Or, where the file
-    is empty, machine code that is run where an exception is raised (raises.py)."""
+    """One place that is to be stopped at: an instruction with which a line begins. Or machine code that is run where an
+    exception is raised (raises.py); or a pointer that is written: what a name stands for."""
 
     word: int
-    offset: int
-    line: int
-    code: int
-    file: str
+    offset: int = 0
+    line: int = 0
+    code: int = 0
+    file: str = ""
+    kind: str = "line"
+    frame: int = 0
+    """Whose variable the pointer is; 0 if it is none of a frame."""
+    again: Callable[[Variables], int] | None = field(default=None, compare=False)
+    """Looks for the pointer, in another state of the memory."""
 
     @property
     def trap(self) -> Trap:
         """What stops there."""
-        return Trap(self.word, 2) if self.file else Trap(self.word, 1, "execute")
+        if self.kind == "watch":
+            return Trap(self.word, 8, "write")
+        return Trap(self.word, 1, "execute") if self.kind == "raise" else Trap(self.word, 2)
 
 
 def matches(path: str, name: str) -> bool:
@@ -230,6 +237,7 @@ class Runs:
 
     def __init__(self, session: ReplaySession) -> None:
         self._session = session
+        self._values: dict[int, bytes] = {}  # of pointers that are watched, when they were last looked at
 
     def forward(
         self, targets: list[Target], until: int, accept: Callable[[Arrival], bool] = lambda _: True
@@ -237,6 +245,7 @@ class Runs:
         """To the next arrival at any target that is accepted; None where event `until` comes first: the session stands
         there."""
         groups = self._groups(targets)
+        self._look_at(targets)
         if len(groups) <= 1:
             while targets:
                 arrival = self._next(targets, until)
@@ -265,6 +274,11 @@ class Runs:
                 self._session.seek(end)
                 size *= 4
         return None
+
+    def _look_at(self, targets: list[Target]) -> None:
+        session = self._session
+        task = session.midway or next(iter(session.tasks), 0)
+        self._values = {t.word: session.read(task, t.word, 8) for t in targets if t.kind == "watch" and task}
 
     @staticmethod
     def _groups(targets: list[Target]) -> list[list[Target]]:
@@ -326,7 +340,9 @@ class Runs:
         thread = Thread(session, task)
         interpreter = thread.interpreter()
         top = thread.top()
-        if not target.file:
+        if target.kind == "watch":
+            return self._changed(target, thread, top)
+        if target.kind == "raise":
             fresh = interpreter is not None and top is not None and is_raised(thread)
             return Arrival(target, top, task) if fresh and top is not None else None
         if interpreter is None or top is None or top.code != target.code or top.file != target.file:
@@ -343,6 +359,37 @@ class Runs:
         session.run_to([word], session.position)
         frame = thread.top()
         return Arrival(target, frame, task) if frame is not None and frame.address == top.address else None
+
+    def _changed(self, target: Target, thread: Thread, top: PythonFrame | None) -> Arrival | None:
+        """Whether a pointer has changed with the write at which the session stands, if its frame is there."""
+        value = self._session.read(thread.task, target.word, 8)
+        before = self._values.get(target.word)
+        # Memory that is cleared for a new table is no change of anything.
+        changed = before != value and (any(value) or any(before or b""))
+        self._values[target.word] = value
+        there = not target.frame or any(
+            (frame.address, frame.code) == (target.frame, target.code) for frame in thread.frames()
+        )
+        if not changed or not there or top is None:
+            return None
+        interpreter = thread.interpreter()
+        if not target.frame and interpreter is not None:
+            # A dict is in the midst of it: only the next instruction finds it whole.
+            word = Trap(*interpreter.instruction_word(top.address), "write", thread.task)
+            self._session.run_to([word], self._session.position)
+        return Arrival(target, top, thread.task) if self._is_there(target, thread) else None
+
+    @staticmethod
+    def _is_there(target: Target, thread: Thread) -> bool:
+        """Whether the pointer still is what it was; its memory may have been another one's."""
+        interpreter = thread.interpreter()
+        variables = interpreter.variables() if interpreter else None
+        if target.again is None or variables is None:
+            return target.again is None
+        try:
+            return target.again(variables) == target.word
+        except (UnreadableError, RecursionError):
+            return False
 
     def _noted(self, word: Trap, arrival: Arrival) -> Arrival:
         """Goes back to the write of a frame's word that has just been: places are told by it."""
@@ -367,6 +414,7 @@ class Runs:
             start = max(start, least)
             for hit, target in self._hits(targets, start, before):
                 session.go(hit.place)
+                self._values.clear()
                 arrival = self._arrival(target)
                 if arrival is None:
                     continue
@@ -387,7 +435,7 @@ class Runs:
             while True:
                 self._session.seek(start)
                 hits = self._session.hits([target.trap for target in targets_of_group], end)
-                found = [(hit, targets_of_group[hit.index]) for hit in hits] + found
+                found = [(hit, targets_of_group[hit.index]) for hit in hits if self._is_news(hit, hits)] + found
                 if len(hits) < MOST_HITS:
                     break
                 end = hits[0].place
@@ -399,6 +447,14 @@ class Runs:
                 if two.position > one.position or (two.position == one.position and self.precedes(one, two)):
                     last = other
             yield last.pop()
+
+    @staticmethod
+    def _is_news(hit: Hit, hits: list[Hit]) -> bool:
+        """Whether a write of a pointer has changed it, as far as the writes before it tell."""
+        if not isinstance(hit.place.legs[0], Leg) or hit.place.legs[0].trap.kind != "write":
+            return True
+        before = [other for other in hits[: hits.index(hit)] if other.index == hit.index]
+        return not before or before[-1].value != hit.value
 
     def _instruction_place(self, place: Place) -> Place | None:
         """A place at which a frame begins an instruction, told by that frame's word alone."""

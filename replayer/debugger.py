@@ -21,6 +21,7 @@ from .stack import PythonStack, handled_stack, stack_of
 from .traps import Place
 
 _LINE = re.compile(r"(?:(.+):)?(\d+)")
+_LARGEST_FRAME = 1 << 16
 _EVENT = re.compile(r"(syscall|signal):|output:/")
 
 
@@ -113,6 +114,18 @@ class Debugger:
             targets = self.function_targets(text, near, index)
         self._numbers += 1
         self.breakpoints.append(Breakpoint(self._numbers, text, temporary, condition, meets=meets, targets=targets))
+        return self.breakpoints[-1]
+
+    def watch(self, text: str, near: PythonStack, index: int) -> Breakpoint:
+        """Stops where a variable, attribute or item is set to another object. Raises PyrrError."""
+        from . import expression
+
+        word, again = expression.place(near, index, text)
+        frame = near.frames[index]
+        local = frame.address <= word < frame.address + _LARGEST_FRAME
+        target = Target(word, code=frame.code, kind="watch", frame=frame.address if local else 0, again=again)
+        self._numbers += 1
+        self.breakpoints.append(Breakpoint(self._numbers, f"watch {text}", targets=[target]))
         return self.breakpoints[-1]
 
     def line_targets(self, name: str, line: int) -> list[Target]:
@@ -220,7 +233,7 @@ class Debugger:
 
         def accept(arrival: Arrival) -> bool:
             self.look(arrival.task)
-            if not arrival.target.file:
+            if arrival.target.kind == "raise":
                 if self.raised or session.simplified(session.place) == at:
                     exceptions.append(arrival)
                 return bool(exceptions)
@@ -253,7 +266,7 @@ class Debugger:
     def _raised_targets(self) -> list[Target]:
         """What stops at exceptions."""
         wanted = self.raised or (self.uncaught and self._uncaught_place() is not None)
-        return [Target(self._raises.trap().address, 0, 0, 0, "")] if wanted else []
+        return [Target(self._raises.trap().address, kind="raise")] if wanted else []
 
     def _uncaught_place(self) -> Place | None:
         """Where the exception was raised that nobody caught."""

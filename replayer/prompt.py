@@ -87,6 +87,7 @@ COMMANDS = (
         "do_break",
     ),
     _command("tbreak", "as break", "stop there once"),
+    _command("watch", "NAME", "stop where a variable, NAME.attribute or NAME[item] has been set to another object"),
     _command("condition", "N [CONDITION]", "stop at breakpoint N only if it is true; without one, always"),
     _command("ignore", "N [COUNT]", "pass breakpoint N by COUNT times"),
     _command("commands", "[N]", "the lines up to 'end' are carried out at breakpoint N, or at the last one"),
@@ -451,6 +452,12 @@ class Prompt:
         if not text.startswith("output:"):
             place, _, condition = (part.strip() for part in text.partition(","))
         one = self.debugger.add(place, condition, temporary, self.stack, self.index)
+        self.say(f"breakpoint {one.number}: {one}")
+
+    def do_watch(self, text: str) -> None:
+        if not text:
+            raise PyrrError("what? Give a variable, an attribute or an item")
+        one = self.debugger.watch(text, self.stack, self.index)
         self.say(f"breakpoint {one.number}: {one}")
 
     def _breakpoint(self, text: str) -> tuple[Breakpoint, str]:

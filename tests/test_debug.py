@@ -54,6 +54,12 @@ def recorded(
     return record
 
 
+def one_will_do(interpreter: Interpreter) -> None:
+    """All interpreters have their turn in the long run."""
+    if not LONG and not interpreter.runs_pytest:
+        pytest.skip("in the long run")
+
+
 class Session:
     """A prompt, and what it said last."""
 
@@ -193,8 +199,9 @@ def test_until_leaves_loops(at_failure: Session) -> None:
     assert at_failure.line == ("main", 21)
 
 
-def test_line_breakpoints(at_failure: Session) -> None:
+def test_line_breakpoints(at_failure: Session, interpreter: Interpreter) -> None:
     """Both ways; with conditions, counts and commands; of functions; and from before the file is loaded."""
+    one_will_do(interpreter)
     assert at_failure("b 14") == f"breakpoint 1: {SOURCE}:14"
     for number in (4, 3, 2):
         assert at_failure("rc").splitlines()[0] == f"breakpoint 1, {SOURCE}:14"
@@ -268,8 +275,31 @@ def test_source(at_failure: Session) -> None:
     assert at_failure("source") == f"{SOURCE}, main from line 19"
 
 
-def test_lines_and_exceptions_as_positions(recorded: Callable[[str], Path]) -> None:
+def test_watching_variables(at_failure: Session, interpreter: Interpreter) -> None:
+    """A local variable, and an item; to where they were set, both ways."""
+    one_will_do(interpreter)
+    at_failure("seek exception")
+    at_failure("watch number")
+    for number in (4, 3):
+        assert at_failure("rc").splitlines()[0] == "breakpoint 1, watch number"
+        assert at_failure.line == ("main", 21)
+        assert at_failure("p number") == str(number)
+    at_failure("c")
+    assert at_failure("p number") == "4"
+    at_failure("clear")
+    at_failure("seek exception")
+    at_failure("watch done[2]")
+    assert at_failure("rc").splitlines()[0] == "breakpoint 2, watch done[2]"
+    assert at_failure.line == ("main", 23)
+    assert at_failure("p done") == "{0: [0, 0], 1: [1, 2], 2: [2, 4]}"
+    assert at_failure("rc").startswith("the start")
+    assert at_failure("watch number + 1").startswith("*** number + 1 cannot be watched")
+    assert at_failure("watch").startswith("*** what?")
+
+
+def test_lines_and_exceptions_as_positions(recorded: Callable[[str], Path], interpreter: Interpreter) -> None:
     """Wherever a position is asked for; they are between events."""
+    one_will_do(interpreter)
     with TraceReader(recorded("steps")) as reader, ReplaySession(reader) as session:
         for text, line, number in [
             ("steps.py:22", 22, "0"),
@@ -364,7 +394,8 @@ def test_an_exception_in_a_thread(interpreter: Interpreter, tmp_path: Path) -> N
     assert [line[0] for line in listed] == [" ", ">"], text
 
 
-def test_any_commands(at_failure: Session) -> None:
+@pytest.mark.timeout(7200 if LONG else 600)
+def test_any_commands(at_failure: Session, interpreter: Interpreter) -> None:
     """Whatever is typed, there is an answer and no traceback; the trace is what it was."""
     seed = os.environ.get("PYRR_SEED") or str(random.SystemRandom().getrandbits(32))
     print(f"PYRR_SEED={seed}")
@@ -372,7 +403,18 @@ def test_any_commands(at_failure: Session) -> None:
     names = [name for command in COMMANDS for name in command.names]
     rest = ["", "1", "0", "-1", "99999999999999999999", "done", "done[0]", "a b", "\udcff", "'", "(", "50%", "start"]
     rest += ["syscall:write", "output:/---/", "signal:SIGSEGV", "end", "[", "done.x[1][2]", "lambda: 0", "1", "x" * 999]
-    for _ in range(1000 if LONG else 60):
+    rest += [
+        "steps.py:22",
+        "22",
+        "work",
+        "work, number == 2",
+        "exception",
+        "exception:2",
+        "1 number > 2",
+        "1 3",
+        "14, 1/0",
+    ]
+    for _ in range(10_000 if LONG and interpreter.runs_pytest else 300 if LONG else 40):
         command = f"{choice.choice(names)} {choice.choice(rest)}"
         try:
             assert isinstance(at_failure(command), str)

@@ -251,6 +251,69 @@ class Variables:
     def _names_in(self, pointer: int) -> list[str]:
         return [self._string(address) for address in self._tuple(self._pointer(pointer))]
 
+    # Where a name's pointer lies
+
+    def place_of_name(self, frame: int, code: int, name: str) -> int:
+        """The address of the pointer that a name in a frame stands for: a local variable's, else a global's; 0 if there
+        is none."""
+        if self._reader.unsigned(code + self.layout.code_flags, 4) & _OPTIMIZED:
+            for index, (one, kind) in enumerate(self._names(code)):
+                if one == name and not kind & _HIDDEN:
+                    place = frame + self.layout.frame_variables + _POINTER * index
+                    held = self._pointer(place)
+                    if held and kind & _CELL_OR_FREE and self.type_of(held).name == "cell":
+                        return held + _CELL
+                    return place
+        return self._place_in_dictionary(self._pointer(frame + self.layout.frame_globals), name)
+
+    def place_of_attribute(self, address: int, name: str) -> int:
+        """The address of the pointer to an attribute that an object itself has in its dict; 0 if there is none."""
+        kind = self.type_of(address)
+        if kind.name == "module":
+            return self._place_in_dictionary(self._pointer(address + _MODULE_DICT), name)
+        if kind.flags & _MANAGED_DICT:
+            dictionary, values = self._managed(address, kind)
+            if dictionary or not values:
+                return self._place_in_dictionary(dictionary, name) if dictionary else 0
+            for index, (key, _) in enumerate(self._entries(self._pointer(kind.address + self.layout.cached_keys))):
+                if key and self._string(key) == name:
+                    return values + self.layout.values_start + _POINTER * index
+            return 0
+        offset = kind.dict_offset
+        dictionary = self._pointer(address + offset) if offset > 0 else 0
+        return self._place_in_dictionary(dictionary, name) if dictionary else 0
+
+    def place_of_item(self, address: int, key: Any) -> int:
+        """The address of the pointer to an item of a list or dict; 0 if there is none."""
+        flags = self.type_of(address).flags
+        if flags & _DICT:
+            return self._place_in_dictionary(address, key)
+        if flags & _LIST and isinstance(key, int):
+            count = len(self._list(address))
+            return self._pointer(address + _LIST_ITEMS) + _POINTER * (key % count) if -count <= key < count else 0
+        return 0
+
+    def _place_in_dictionary(self, address: int, wanted: Any) -> int:
+        keys, values = self._pointer(address + _DICT_KEYS), self._pointer(address + _DICT_VALUES)
+        places = self._entry_places(keys)
+        for index, (key, _) in enumerate(self._entries(keys)):
+            decoded = self.decoded(key, 2) if key else None
+            if key and type(decoded) is type(wanted) and decoded == wanted:
+                return values + self.layout.values_start + _POINTER * index if values else places[index]
+        return 0
+
+    def _entry_places(self, keys: int) -> range:
+        """The addresses of the pointers to values in a PyDictKeysObject."""
+        if self.layout.compact_keys:
+            _, index_bytes, kind = self._reader.read(keys + 8, 3)
+            count, start = self._reader.unsigned(keys + 24), keys + 32 + (1 << min(index_bytes, 48))
+            size = 24 if kind == 0 else 16
+        else:
+            slots = self._reader.unsigned(keys + 8)
+            width = next(width for width in (1, 2, 4, 8) if width == 8 or slots < 1 << 8 * width)
+            count, start, size = self._reader.unsigned(keys + 32), keys + 40 + slots * width, 24
+        return range(start + size - _POINTER, start + size * (count + 1) - _POINTER, size)
+
     # Exceptions
 
     def handled(self, thread: int) -> tuple[Value | None, int]:
