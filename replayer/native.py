@@ -155,23 +155,26 @@ def _count_steps(session: ReplaySession, trap: Trap, hits: int) -> int:
 
 
 def hits_before(session: ReplaySession, traps: Sequence[Trap], place: Place) -> list[Hit]:
-    """As `ReplaySession.hits`, also to places that are told by steps. One trap less where the place has legs."""
+    """As `ReplaySession.hits`, also to places that are told by steps. What the last instruction before the place has
+    written is among them."""
     before, steps = place.without_steps()
     if before.legs or before == place:
         found = session.hits(list(traps), before)
-        before = session.place
+        last = before.legs[-1] if before.legs else None
+        if isinstance(last, Leg) and last.trap.kind == "write" and last.trap in traps:
+            found.append(Hit(list(traps).index(last.trap), session.place, 0))
     else:
         found = session.hits(list(traps), Place(place.position - 1))
         values = _watched(session, traps, place.position - 1)
         session.hold(place.position)
-        before = session.place
         now = _watched(session, traps, place.position - 1)
-        if steps:
-            found += [Hit(i, before, 0) for i in values if values[i] != now.get(i)]
-    if steps > 1:
-        here = session.place
+        found += [Hit(i, session.place, 0) for i in values if values[i] != now.get(i)]
+    here = session.place
+    if steps:
         for index, count in session.steps(steps - 1, traps)[1]:
             found.append(Hit(index, Place(here.position, (*here.legs, Leg(traps[index], count))), 0))
+        written = [index for index, _ in session.steps(1, traps)[1] if traps[index].kind == "write"]
+        found += [Hit(index, session.place, 0) for index in written]
     session.go(place)
     return found
 

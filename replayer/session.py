@@ -233,6 +233,9 @@ class ReplaySession:
         reals = {task: self.real(task) for task in self._process}
         for real in reals.values():
             _engine.leave_stopped(real)
+        for real in reals.values():
+            while procfs.status(real)["State"][0] not in "TZX":  # it comes to its stop when it gets the processor
+                time.sleep(0.01)
         return reals
 
     def signal(self, task: int) -> int:

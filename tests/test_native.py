@@ -17,7 +17,8 @@ from pyrr_debugger.trace_reader import TraceReader
 
 STEPS = 400 if LONG else 25
 RT_SIGRETURN = 15
-PROGRAMS = ["signal_places", "signals_behind_sites", "threads_in_turn", "kept_registers", "trap_flag"]
+PROGRAMS = ["signal_places", "threads_in_turn", "trap_flag"]
+PROGRAMS += ["signals_behind_sites", "kept_registers"] if LONG else []
 
 
 @pytest.fixture

@@ -9,7 +9,10 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include <sys/wait.h>
 
 #include "checkpoint.h"
@@ -1016,7 +1019,8 @@ static PyObject *module_leave_stopped(PyObject *self, PyObject *args)
     (void)self;
     int tid;
     if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
-    if (ptrace(PTRACE_DETACH, tid, 0, SIGSTOP) == -1) return os_error(errno);
+    /* What is given to PTRACE_DETACH is lost where a task is not stopped by a signal (ptrace(2)). */
+    if (syscall(SYS_tkill, tid, SIGSTOP) || ptrace(PTRACE_DETACH, tid, 0, 0) == -1) return os_error(errno);
     Py_RETURN_NONE;
 }
 
