@@ -54,6 +54,7 @@ _TO_NEXT_STOP = -1
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
 _MOST_KEPT = 16
+_STEPS_TO_KEPT = 1000  # single steps before a place that is gone to; those before it are near then
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _FIRST_SEARCH = 8  # events that a search backward looks at first
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
@@ -136,7 +137,7 @@ class ReplaySession:
         self._cost = 0.0  # seconds of replay from the beginning to here
         self._interrupted = False
         self._midway = 0
-        self._kept: list[tuple[Place, object, _State]] = []  # places amid one run
+        self._kept: list[tuple[Place, Checkpoint]] = []  # places amid one run
         self._place: Place | None = None  # where it stands amid a run
         self._quickest = _LARGEST_GAP / 10  # seconds that taking a checkpoint took
         self._smallest_gap = _SMALLEST_GAP
@@ -402,7 +403,13 @@ class ReplaySession:
             if isinstance(leg, Ticks):
                 self.run(place.position, leg.count)
             elif isinstance(leg, Steps):
-                if leg.count and self.steps(leg.count)[0] != leg.count:
+                far = leg.count - _STEPS_TO_KEPT
+                made = self.steps(far)[0] if far > 0 else 0
+                if far > 0 and made == far:
+                    self.keep()
+                if made < leg.count and self._midway:
+                    made += self.steps(leg.count - made)[0]
+                if made != leg.count:
                     raise RuntimeError(f"{place} is not there: it has fewer steps")
             elif not self._run_traps([leg.trap], [leg.count], place.position):
                 raise RuntimeError(f"{place} is not there: a hit is missing")
@@ -412,27 +419,22 @@ class ReplaySession:
     def keep(self) -> None:
         """Has `go` find back to this place, amid a run, without the way from the event: for places near it, that are
         told by the same legs."""
-        from .checkpoints import is_copied_by_fork
-
         if not self._midway or self.place.legs[-1].count == 0:
             return
         if self._kept and self._kept[-1][0].position != self.position:
             self._kept.clear()
-        if self._shared.size() or not is_copied_by_fork(self.real(self._midway)):
-            return
-        with contextlib.suppress(OSError):
-            self._kept.append((self.place, self._engine.checkpoint()[0], self._state()))
+        if copied := self._copied():
+            self._kept.append((self.place, copied))
             if len(self._kept) > _MOST_KEPT:
                 del self._kept[_MOST_KEPT // 2 :: 2]
 
     def _from_kept(self, place: Place) -> tuple[Leg | Ticks | Steps, ...] | None:
         """The way from one of those places, which is gone to."""
-        for kept, copies, state in reversed(self._kept):
+        for kept, copied in reversed(self._kept):
             way = kept.rest_of(place)
             if way is not None:
                 self._load(self.trace.chunk_of(max(0, place.position - 1)))
-                self._set_state(state)
-                self._engine.restore(copies)
+                self._put_back(copied)
                 self._midway, self._place = self._engine.due, kept
                 return way
         return None
@@ -648,33 +650,39 @@ class ReplaySession:
         return _State(dict(self._process), mapped, dict(self._stack), self._ended)
 
     def _take_checkpoint(self) -> None:
-        """Takes one here, if that can be done: not where a fork would not have all the memory, or shares too much."""
+        """Takes one here, if that can be done."""
+        began = time.perf_counter()
+        if copied := self._copied():
+            self.checkpoints.add(copied)
+            # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages
+            # that are now copied when they are written.
+            self._quickest = min(self._quickest, time.perf_counter() - began)
+            self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
+
+    def _copied(self) -> Checkpoint | None:
+        """A copy of all processes; None where a fork would not have all the memory, or shares too much."""
         from .checkpoints import Checkpoint, is_copied_by_fork, shared_parts
 
-        began = time.perf_counter()
         processes = {process: task for task, process in reversed(self._process.items())}
         reals = {task: self.real(task) for task in processes.values()}
         shared = shared_parts(reals)
         if shared is None or self._shared.size() > _LARGEST_SHARED or not all(map(is_copied_by_fork, reals.values())):
-            return
+            return None
         try:
             copies, pids = self._engine.checkpoint()
         except OSError:  # no more processes, no more memory; or a task that cannot be copied now
-            return
+            return None
         of_copies = tuple(pids[task] for task in reals)
-        files = self._shared.content()
-        self.checkpoints.add(Checkpoint(self.position, self._cost, copies, of_copies, self._state(), files, shared))
-        # The quickest one tells what it costs where nobody else has the processor. As much again goes into pages that
-        # are now copied when they are written.
-        self._quickest = min(self._quickest, time.perf_counter() - began)
-        self._smallest_gap = max(_SMALLEST_GAP, 10 * self._quickest)
+        return Checkpoint(self.position, self._cost, copies, of_copies, self._state(), self._shared.content(), shared)
 
     def _go_back(self, checkpoint: Checkpoint) -> None:
         self._load(self.trace.chunk_of(checkpoint.position))
-        state: _State = checkpoint.state
-        self._engine.restore(checkpoint.copies)
+        self._put_back(checkpoint)
         self._midway, self._place = 0, None
-        self._set_state(state)
+
+    def _put_back(self, checkpoint: Checkpoint) -> None:
+        self._engine.restore(checkpoint.copies)
+        self._set_state(checkpoint.state)
         self._cost = checkpoint.cost
         self._shared.put_back(checkpoint.files)
         for part in checkpoint.shared:

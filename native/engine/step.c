@@ -9,6 +9,7 @@
 
 #include "../agent/agent.h"
 #include "../stub/gate.h"
+#include "instruction.h"
 #include "offer.h"
 #include "transfer.h"
 
@@ -275,7 +276,9 @@ enum outcome replayer_step(struct replayer *replayer, uint64_t limit, uint64_t *
     }
     struct actor *actor = replayer->due;
     trap_set_begin(&replayer->traps, replayer->position - 1);
+    trap_counter(true);
     enum outcome outcome = step_on(replayer, actor, limit, done);
+    trap_counter(false);
     if (outcome == OUTCOME_TRAP || actor->stop == STOP_TICK) note_ticks(replayer, actor);
     return outcome;
 }
