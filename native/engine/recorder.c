@@ -269,9 +269,16 @@ static bool others_wait(const struct recorder *recorder, const struct task *task
     return false;
 }
 
+/* A fork may sleep, too, for the kernel's own reasons, but before or amid its copy of memory, which nobody must change then. */
+static bool waits_for_child(const struct task *task)
+{
+    if (task->entry.orig_rax == SYS_clone) return task->arguments[0] & CLONE_VFORK;
+    return task->entry.orig_rax == SYS_clone3 && read_clone_request(task).flags & CLONE_VFORK;
+}
+
 static bool may_block(const struct task *task)
 {
-    return task->in_call && (!task->row || task->row->blocks || task->row->effect == EFFECT_SPAWN);
+    return task->in_call && (!task->row || task->row->blocks || waits_for_child(task));
 }
 
 /* Whether the call that a task sleeps in returns by itself, after a time. */
