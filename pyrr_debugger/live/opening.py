@@ -6,25 +6,38 @@ from ..errors import PyrrError
 from ..events import ExecEvent, SyscallEvent
 from ..trace_reader import TraceReader
 
-_READ = 0
+_READ, _CLOSE, _IOCTL, _TCGETS = 0, 3, 16, 0x5401
+_WAITS = frozenset((7, 23, 232, 270, 271, 281, 441))  # poll, select, epoll_wait and their kin
 _LINE_ENDS = (b"\n", b"\r", b"\x04")
+_ESCAPE = b"\x1b"
 
 
 def last_wait(trace: TraceReader) -> int:
-    """The event before which the first process last waited for a line of its standard input. Raises PyrrError where it
-    never did."""
-    found, at_start, root = None, True, None
+    """The event before which the first process last waited for a line of input. Raises PyrrError where it never did."""
+    found, wait, at_start, root = None, None, True, None
+    inputs = {0}  # and terminals, of which a program asks the settings
     for event in trace.events():
         if root is None and isinstance(event, ExecEvent):
             root = event.task
-        if not isinstance(event, SyscallEvent) or event.task != root or event.nr != _READ or event.args[0] != 0:
+        if not isinstance(event, SyscallEvent) or event.task != root:
             continue
-        if event.result < 0:
-            continue
-        if at_start:
-            found = event.number
-        data = event.outputs[0][1] if event.outputs else b""
-        at_start = not data or data.endswith(_LINE_ENDS)
+        if event.nr == _IOCTL and event.args[1] == _TCGETS and event.result == 0:
+            inputs.add(event.args[0])
+        elif event.nr == _CLOSE and event.args[0]:
+            inputs.discard(event.args[0])
+        elif event.nr in _WAITS:
+            wait = event.number if event.result > 0 else None
+        elif event.nr == _READ and event.args[0] in inputs and event.result >= 0:
+            if at_start:
+                found = event.number if wait is None else wait
+            at_start, wait = _ends_line(event), None
     if found is None:
         raise PyrrError("the program never waited for input: say where it is to go on, with --to")
     return found
+
+
+def _ends_line(event: SyscallEvent) -> bool:
+    """Whether what was read is all that somebody typed. Escape alone ends what one does in an editor; read byte by
+    byte it is the beginning of a key."""
+    data = event.outputs[0][1] if event.outputs else b""
+    return not data or data.endswith(_LINE_ENDS) or (data.endswith(_ESCAPE) and event.args[2] > 1)
