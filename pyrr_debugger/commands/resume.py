@@ -40,7 +40,7 @@ def command(trace: str | None, to: str | None, policy_name: str | None, statemen
         chosen = policy.load(policy_name)
         pid = going.go_live(reader, to, chosen, statement, lambda lines: _agree(lines, yes), _tell, terminal.descriptor)
         status = waiting.wait_for(pid)
-    waiting.end_like(status)
+    sys.exit(waiting.status_of(status))
 
 
 def _tell(lines: list[str]) -> None:

@@ -211,6 +211,7 @@ class Descriptors:
                     os.close(end)
             self._pipes.clear()
         self._sockets.fill(self._made)
+        self._sockets.close()
         for process in self._state.processes.values():
             if process.executable not in self._executables and os.path.exists(process.executable):
                 self._executables[process.executable] = self._move_up(os.open(process.executable, os.O_RDONLY))

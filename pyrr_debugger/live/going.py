@@ -19,7 +19,7 @@ from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
 from .descriptors import Descriptors, set_terminal
-from .opening import last_wait
+from .opening import last_wait, settled
 from .policy import Policy
 from .restore import Restoration
 
@@ -39,7 +39,10 @@ def go_live(
     """Lets a program live on from a position: the id of its first process, a child of ours. `agree` is shown what will
     differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
     Raises PyrrError."""
-    position = last_wait(trace) if to is None else parse(to).resolve(trace)
+    wanted = last_wait(trace) if to is None else parse(to).resolve(trace)
+    position = settled(trace, wanted)
+    if position != wanted:
+        tell([f"event {wanted} is amid a fork: the program goes live at event {position}"])
     state = state_at(trace, position)
     if not state.processes:
         raise PyrrError(

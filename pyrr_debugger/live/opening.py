@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..errors import PyrrError
-from ..events import ExecEvent, SyscallEvent
+from ..events import ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, StartEvent, SyscallEvent
 from ..trace_reader import TraceReader
 
 _READ, _CLOSE, _IOCTL, _TCGETS = 0, 3, 16, 0x5401
 _WAITS = frozenset((7, 23, 232, 270, 271, 281, 441))  # poll, select, epoll_wait and their kin
 _LINE_ENDS = (b"\n", b"\r", b"\x04")
 _ESCAPE = b"\x1b"
+_CLONES = frozenset((56, 57, 58, 435))  # clone, fork, vfork, clone3
 
 
 def last_wait(trace: TraceReader) -> int:
@@ -34,6 +35,30 @@ def last_wait(trace: TraceReader) -> int:
     if found is None:
         raise PyrrError("the program never waited for input: say where it is to go on, with --to")
     return found
+
+
+def settled(trace: TraceReader, position: int) -> int:
+    """The first position from this one on at which nobody is amid a fork: a child has begun to run, and whoever made it
+    has been told. (A parent in vfork(2) has not until its child executes another program.) Raises PyrrError where none
+    is."""
+    forking: set[int] = set()
+    unborn: set[int] = set()
+    for event in trace.events():
+        if event.number >= position and not forking and not unborn:
+            return event.number
+        if isinstance(event, SpawnEvent):
+            forking.add(event.parent)
+            unborn.add(event.task)
+        elif isinstance(event, StartEvent):
+            unborn.discard(event.task)
+        elif isinstance(event, SyscallEvent) and event.nr in _CLONES:
+            forking.discard(event.task)
+        elif isinstance(event, (ExitEvent, LeaveEvent)):
+            forking.discard(event.task)
+            unborn.discard(event.task)
+    if forking or unborn:
+        raise PyrrError("the trace ends amid a fork: choose an earlier position")
+    return position
 
 
 def _ends_line(event: SyscallEvent) -> bool:

@@ -35,6 +35,8 @@ class Sockets:
         }
         self._waiting: dict[int, socket.socket] = {}
         """Other ends of connections that have been made, by the id of the socket that they stand for."""
+        self._gone: dict[int, socket.socket] = {}
+        """Other ends that are gone and have sent what is in flight, by the id of the socket that remains."""
 
     def decide(self, description: model.Socket, numbers: tuple[int, ...]) -> Decision:
         what = f"socket {address_text(description.local)}".rstrip()
@@ -65,10 +67,19 @@ class Sockets:
         if description.id in self._waiting:
             return self._waiting.pop(description.id).detach()
         if description.peer not in self._living:
-            return _with_options(_dead_like(description), description)
+            return self._make_widow(description)
         ours, other = _pair(description)
         assert description.peer is not None
         self._waiting[description.peer] = other
+        return ours.detach()
+
+    def _make_widow(self, description: model.Socket) -> int:
+        """One whose other end is gone; what that has sent may still be in flight."""
+        ours, other = _pair(description)
+        if description.queue:
+            self._gone[description.id] = other
+        else:
+            other.close()
         return ours.detach()
 
     def close_unused(self) -> None:
@@ -77,14 +88,21 @@ class Sockets:
             one.close()
         self._waiting.clear()
 
+    def close(self) -> None:
+        """Closes what stands for ends that were gone."""
+        for one in self._gone.values():
+            one.close()
+        self._gone.clear()
+
     def fill(self, made: dict[int, int]) -> None:
         """Sends what is in flight: `made` are our descriptors by the id of their descriptions. Raises PyrrError."""
         for one in self._living.values():
-            sender = made.get(one.peer) if one.peer is not None else None
             if not one.queue or one.id not in made:
                 continue
+            gone = self._gone.get(one.id)
+            sender = gone.fileno() if gone is not None else made.get(one.peer) if one.peer is not None else None
             if sender is None:
-                raise PyrrError("data is in flight from a socket that is gone: this cannot be rebuilt yet")
+                raise PyrrError("data is in flight from a socket outside of the program: this cannot be rebuilt")
             with socket.socket(fileno=os.dup(sender)) as end:
                 end.setblocking(False)
                 for message in one.queue:
@@ -116,12 +134,6 @@ def _subject(description: model.Socket) -> str:
 
 def _new(description: model.Socket) -> socket.socket:
     return socket.socket(description.family, description.type & _TYPE_MASK, description.protocol)
-
-
-def _with_options(descriptor: int, description: model.Socket) -> int:
-    with socket.socket(fileno=os.dup(descriptor)) as one:
-        _set_options(one, description)
-    return descriptor
 
 
 def _set_options(one: socket.socket, description: model.Socket) -> None:

@@ -46,14 +46,27 @@ def prepare() -> None:
 
 def wait_for(pid: int) -> int:
     """Waits for a child: its wait status. When it is stopped from the terminal, so are we."""
-    for number in _PASSED_ON:
-        signal.signal(number, lambda received, _: _send(pid, received))
+    signals = {signal.SIGCHLD, *_PASSED_ON}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     while True:
-        _, status = os.waitpid(pid, os.WUNTRACED)
-        if not os.WIFSTOPPED(status):
+        found, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
+        if found and not os.WIFSTOPPED(status):
             return status
-        os.kill(os.getpid(), signal.SIGSTOP)
-        _send(pid, signal.SIGCONT)
+        if found:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            _send(pid, signal.SIGCONT)
+            continue
+        received = signal.sigwaitinfo(signals)
+        if received.si_signo != signal.SIGCHLD and not _is_of_group(received):
+            _send(pid, received.si_signo)
+
+
+def _is_of_group(received: signal.struct_siginfo) -> bool:
+    """Whether the program has got a signal as well: the terminal sends to all of a group, and so may the program."""
+    try:
+        return received.si_code > 0 or os.getpgid(received.si_pid) == os.getpgrp()
+    except ProcessLookupError:
+        return False
 
 
 def _send(pid: int, number: int) -> None:
@@ -61,14 +74,7 @@ def _send(pid: int, number: int) -> None:
         os.kill(pid, number)
 
 
-def end_like(status: int) -> None:
-    """Ends this process as another one has ended."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        with suppress(OSError, ValueError):
-            signal.signal(number, signal.SIG_DFL)
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.kill(os.getpid(), number)
-    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+def status_of(status: int) -> int:
+    """A wait status as a shell gives it, as `pyrr record` does."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
