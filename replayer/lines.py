@@ -357,16 +357,41 @@ class LineWay:
         entries = [hit for hit in hits[at + 1 :] if hit.index]
         if mark.born:  # the first one is its own
             entries = entries[1:]
-        innermost = len(words)
         for number in range(len(entries) - 1, 0, -1):
-            hit, previous = entries[number], entries[number - 1]
-            if hit.index == innermost and hit.value == frames[0].address:
-                found = self._frame_before(hit.place, previous)
-                if found is not None:
-                    return found, hit.place
+            hit, before_it = entries[number], entries[:number]
+            found = None
+            if hit.index == len(words) and hit.value == frames[0].address:
+                found = self._left_last([one for one in before_it if one.index == hit.index], frames[0].address)
+            elif len(words) == 2 and hit.value == words[1][0] - interpreter.innermost_in_loop:
+                loops = [one for one in before_it if one.index == hit.index]
+                found = self._left_in_loop(loops[-1], hit, interpreter) if loops else None
+            if found is not None:
+                return found, hit.place
         return None
 
-    def _frame_before(self, place: Place, entry: Hit) -> PythonFrame | None:
+    def _left_last(self, entries: list[Hit], own: int) -> PythonFrame | None:
+        """The last frame that was the innermost one before a frame was it again. C code that calls Python has frames
+        that are none of Python's (from 3.12 on)."""
+        for entry in reversed(entries):
+            if entry.value == own:
+                return None
+            found = self._frame_of(entry)
+            if found is not None:
+                return found
+        return None
+
+    def _left_in_loop(self, begin: Hit, end: Hit, interpreter: Interpreter) -> PythonFrame | None:
+        """The last frame of a run of the interpreter's loop that C code has called, in 3.11 and 3.12."""
+        loop = begin.place.trap
+        if loop is None or not begin.value:
+            return None
+        self._session.seek(begin.place.position - 1)
+        innermost = Trap(begin.value + interpreter.innermost_in_loop, 8, "write", self._task)
+        hits = self._session.hits([loop, innermost], end.place)
+        at = next((i for i, hit in enumerate(hits) if hit.place == begin.place), len(hits))
+        return self._left_last([hit for hit in hits[at:] if hit.index == 1], 0)
+
+    def _frame_of(self, entry: Hit) -> PythonFrame | None:
         self._session.go(entry.place)
         interpreter = self._thread.interpreter()
         try:

@@ -321,7 +321,7 @@ def test_any_requests(trace: Path) -> None:
     names += ["line", "targetId", "startFrame", "levels", "start", "count"]
     with serving() as client:
         client.launch(trace)
-        for _ in range(10_000 if LONG else 40):
+        for _ in range(10_000 if LONG else 25):
             arguments: object = {name: value(client, name) for name in names if choice.random() < 0.8}
             client.answer(choice.choice(commands), choice.choice([arguments] * 9 + [choice.choice([None, 3, []])]))
             client.events.clear()

@@ -131,6 +131,11 @@ class Interpreter:
         reader = Reader(self._memory)
         return [(first, 8), (reader.unsigned(first) + self._layout.cframe_frame, 8)]
 
+    @property
+    def innermost_in_loop(self) -> int:
+        """Where, in 3.11 and 3.12, a run of the interpreter's loop (_PyCFrame) has its innermost frame."""
+        return self._layout.cframe_frame or 0
+
     def instruction_word(self, frame: int) -> tuple[int, int]:
         """The word in which a frame notes the instruction that it begins: address and size."""
         return frame + self._layout.frame_instruction, 4 if self._layout.lines is not Lines.LOCATIONS else 8

@@ -1,0 +1,129 @@
+"""Steps by Python lines: back is the way there, through all that calls, whoever called it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import harness
+import pytest
+from harness import LONG, Interpreter
+
+from pyrr_debugger.replayer.lines import LineWay, Thread
+from pyrr_debugger.replayer.session import ReplaySession
+from pyrr_debugger.replayer.traps import Place
+from pyrr_debugger.trace_reader import TraceReader
+
+PROGRAM = """\
+import asyncio, threading
+
+def gen(n):
+    for i in range(n):
+        yield i * 2
+
+def key(x):
+    y = -x
+    return y
+
+async def inner(x):
+    await asyncio.sleep(0)
+    return x + 1
+
+async def outer():
+    total = 0
+    for i in range(3):
+        total += await inner(i)
+    return total
+
+def worker(n):
+    s = 0
+    for v in gen(n):
+        s += v
+    return s
+
+def recurse(n):
+    if n == 0:
+        raise ValueError("bottom")
+    return recurse(n - 1)
+
+class Thing:
+    def __init__(self, a):
+        self.a = a
+
+def main():
+    a = list(gen(2))
+    b = sorted([3, 1], key=key)
+    c = [key(x) for x in b]
+    t = Thing(c)
+    try:
+        recurse(6)
+    except ValueError:
+        e = 1
+    d = asyncio.run(outer())
+    ts = [threading.Thread(target=worker, args=(k,)) for k in (2, 3)]
+    for t in ts:
+        t.start()
+    for t in ts:
+        t.join()
+    print(a, b, c, d, e)
+
+main()
+"""
+
+Line = tuple[str, int]
+
+
+@pytest.fixture
+def trace(interpreter: Interpreter, tmp_path: Path) -> Path:
+    if interpreter.version > (3, 13):
+        pytest.skip("lines are known up to 3.13")
+    if not LONG and not interpreter.runs_pytest:
+        pytest.skip("in the long run")
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    harness.record(tmp_path / "trace", interpreter.path, program)
+    return tmp_path / "trace"
+
+
+def _walk(session: ReplaySession, task: int, move: Callable[[], bool], count: int) -> list[tuple[Line, Place]]:
+    seen: list[tuple[Line, Place]] = []
+    while True:
+        frame = Thread(session, task).top()
+        assert frame is not None
+        line = frame.function.rpartition(".")[2], Thread(session, task).lines(frame).line(frame.offset)
+        seen.append((line, session.simplified(session.place)))
+        if len(seen) == count:
+            return seen
+        if not move():
+            session.go(seen[-1][1])
+            return seen
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+@pytest.mark.parametrize("start", ["program.py:37", "program.py:45"] if LONG else ["program.py:37"])
+def test_steps_back_retrace_those_forward(start: str, trace: Path) -> None:
+    """Through generators, functions that C code calls, comprehensions, exceptions."""
+    with TraceReader(trace) as reader, ReplaySession(reader) as session:
+        session.seek(start)
+        task = session.midway
+        way = LineWay(session, task)
+        there = _walk(session, task, way.step, 300 if LONG else 45)
+        back = _walk(session, task, way.rstep, len(there))
+        assert [line for line, _ in back] == [line for line, _ in reversed(there)]
+        functions = {line[0] for line, _ in there}
+        if start.endswith("37"):
+            assert functions >= {"main", "gen", "key", "__init__", "recurse"}
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+def test_next_stays_in_its_frame(trace: Path) -> None:
+    """Also where an exception comes through seven frames, and other threads run."""
+    with TraceReader(trace) as reader, ReplaySession(reader) as session:
+        session.seek("program.py:37")
+        task = session.midway
+        way = LineWay(session, task)
+        there = _walk(session, task, lambda: way.next(0), 18)
+        lines = [line for (function, line), _ in there if function == "main"]
+        assert lines == [37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 47, 48, 47, 49, 50, 49]
+        back = _walk(session, task, lambda: way.rnext(0), len(there))
+        assert [line for line, _ in back] == [line for line, _ in reversed(there)]
