@@ -107,13 +107,14 @@ def _serve(session: ReplaySession, address: str) -> None:
 
 def _hand_over(session: ReplaySession) -> None:
     """Leaves the replayed processes to others, stopped, until we are told to end."""
-    for task, real in session.hand_over().items():
-        print(f"task {task} of process {session.process_of(task)}: {real}")
-    print("stopped; end with Ctrl-C", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        signal.pause()
+        for task, real in session.hand_over().items():
+            print(f"task {task} of process {session.process_of(task)}: {real}")
+        print("stopped; end with Ctrl-C", flush=True)
+        while True:
+            signal.pause()
     except KeyboardInterrupt:
         return
 
