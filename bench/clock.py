@@ -1,22 +1,31 @@
-"""What the bytecode clock costs: pyperformance's benchmarks, bare and recorded, in turns.
+"""What the bytecode clock costs: pyperformance's benchmarks, with it and without, in turns in one process.
 
-    python bench/clock.py FOLDER [--python PYTHON] [--runs 5] [NAME ...]
+    python bench/clock.py FOLDER [--seconds 6] [NAME ...]
 
-FOLDER holds the benchmarks (pyperformance/data-files/benchmarks in its wheel; `pip download pyperformance`). Each
-program measures its own processor time, without the interpreter's start; two ratios are printed, of the medians and of
-the fastest runs. Nothing but the standard library is needed: a stand-in for pyperf runs each benchmark's function as
-often as fills some tenths of a second.
+FOLDER holds the benchmarks (pyperformance/data-files/benchmarks in its wheel; `pip download pyperformance`). Each is a
+process of its own. It has the words of the interpreter's dispatch table lead to trampolines like the agent's, and back,
+about ten times a second, so that what else the machine does meets both ways alike; the ratio is that of the processor
+time of all turns. Needs nothing but the standard library: a stand-in for pyperf takes the benchmarks' functions.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import ctypes
+import mmap
+import re
+import runpy
 import statistics
+import struct
 import subprocess
 import sys
-import tempfile
+import time
+import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from pyrr_debugger.clock import places_in
 
 NAMES = [
     *("chaos", "comprehensions", "coroutines", "deltablue", "fannkuch", "float", "generators", "go", "hexiom"),
@@ -25,117 +34,124 @@ NAMES = [
 ]
 """Those that need no package."""
 
-STAND_IN = """
-import os, sys, time
-
-_ROUNDS = int(os.environ["ROUNDS"])
-_spent = 0.0
+_TURN = 0.05  # seconds
+_TICK_BYTES = 32
 
 
-def perf_counter():
-    return time.process_time()
+class Clock:
+    """The ticking words of this very process."""
+
+    def __init__(self) -> None:
+        maps = Path("/proc/self/maps").read_text()
+        code = re.findall(r"^(\w+)-\w+ r-xp (\w+) \S+ \d+ +(\S*python3\S*)$", maps, re.MULTILINE)
+        found = [(int(start, 16), places_in(Path(file).read_bytes(), int(offset, 16))) for start, offset, file in code]
+        start, places = next((start, places) for start, places in found if places)
+        places = [place for place in places if not place.moved]
+        every = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
+        self._region = mmap.mmap(-1, 4096 + _TICK_BYTES * len(places), prot=every)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._region))
+        self._counter = ctypes.c_int64.from_address(address)
+        self._words = []
+        libc = ctypes.CDLL(None, use_errno=True)
+        for index, place in enumerate(places):
+            at = 4096 + index * _TICK_BYTES
+            tick = b"\x48\x83\x2d" + struct.pack("<i", -(at + 8)) + b"\x01\x78\x06\xff\x25\x08\0\0\0" + b"\xcc" * 8
+            self._region[at : at + _TICK_BYTES] = tick + struct.pack("<Q", start + place.target)
+            word = start + place.place
+            page = ctypes.c_void_p(word & ~4095)
+            assert libc.mprotect(page, ctypes.c_size_t(8192), mmap.PROT_READ | mmap.PROT_WRITE) == 0
+            self._words.append((ctypes.c_uint64.from_address(word), start + place.target, address + at))
+        self._counter.value = 1 << 62
+
+    def turn(self, on: bool) -> None:
+        for word, original, tick in self._words:
+            word.value = tick if on else original
+
+    @property
+    def ticks(self) -> int:
+        return (1 << 62) - self._counter.value
 
 
-class _Metadata(dict):
-    pass
+def measure(run: Callable[[int], float], seconds: float) -> tuple[float, float, int]:
+    """The processor time of all turns without the clock, and with it; and the ticks."""
+    clock = Clock()
+    rounds = 1
+    while (spent := run(rounds)) < _TURN:
+        rounds = max(rounds + 1, min(rounds * 10, int(rounds * _TURN / max(spent, 1e-6) * 1.2)))
+    times = [0.0, 0.0]
+    turn = 0
+    while sum(times) < seconds or turn % 4:
+        on = turn % 4 in (1, 2)  # off, on, on, off
+        clock.turn(on)
+        times[on] += run(rounds)
+        turn += 1
+    clock.turn(False)
+    return times[0], times[1], clock.ticks
 
 
 class Runner:
-    def __init__(self, *args, **kwargs):
-        import argparse
-        self.argparser = argparse.ArgumentParser()
-        self.metadata = _Metadata()
-        self.args = None
-        self._add = kwargs.get("add_cmdline_args")
+    """In the place of pyperf's."""
 
-    def parse_args(self, args=None):
-        self.args = self.argparser.parse_args(args)
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self.argparser = argparse.ArgumentParser()
+        self.metadata: dict[str, Any] = {}
+        self.args: Any = None
+
+    def parse_args(self, *_: Any) -> Any:
+        self.args = self.argparser.parse_args([])
         return self.args
 
-    def _done(self, seconds):
-        global _spent
-        _spent += seconds
+    def bench_func(self, _: str, function: Callable[..., Any], *args: Any, **__: Any) -> None:
+        def run(rounds: int) -> float:
+            start = time.process_time()
+            for _ in range(rounds):
+                function(*args)
+            return time.process_time() - start
 
-    def bench_func(self, name, function, *args, **kwargs):
-        start = time.process_time()
-        for _ in range(_ROUNDS):
-            function(*args)
-        self._done(time.process_time() - start)
+        self._report(run)
 
-    def bench_time_func(self, name, function, *args, **kwargs):
-        self._done(function(_ROUNDS, *args))
+    def bench_time_func(self, _: str, function: Callable[..., float], *args: Any, **__: Any) -> None:
+        self._report(lambda rounds: function(rounds, *args))
 
-    def bench_async_func(self, name, function, *args, **kwargs):
-        import asyncio
-        start = time.process_time()
-        for _ in range(_ROUNDS):
-            asyncio.run(function(*args))
-        self._done(time.process_time() - start)
+    def _report(self, run: Callable[[int], float]) -> None:
+        print("RESULT", *measure(run, float(sys.argv.pop())), flush=True)
+        raise SystemExit
 
 
-def _report():
-    with open(os.environ["RESULT"], "w") as file:
-        file.write(str(_spent))
-
-
-import atexit
-atexit.register(_report)
-"""
-
-PYRR = Path(sys.executable).parent / "pyrr"
-
-
-def measure(python: str, program: Path, rounds: int, folder: Path, recorded: bool) -> float:
-    """Seconds of processor time of one run."""
-    result = folder / "result"
-    result.unlink(missing_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(folder), "ROUNDS": str(rounds), "RESULT": str(result)}
-    words = [python, str(program)]
-    if recorded:
-        words = [str(PYRR), "record", "-q", "-o", str(folder / "trace"), "--", *words]
-    subprocess.run(words, env=environment, cwd=program.parent, check=True, stdout=subprocess.DEVNULL, timeout=600)
-    subprocess.run(["rm", "-rf", str(folder / "trace")], check=True)
-    return float(result.read_text())
-
-
-def rounds_for(python: str, program: Path, folder: Path) -> int:
-    """As many as fill some tenths of a second."""
-    rounds = 1
-    while (seconds := measure(python, program, rounds, folder, False)) < 0.2:
-        rounds = max(rounds * 2, round(rounds * 0.3 / seconds)) if seconds > 0.01 else rounds * 20
-    return rounds
+def run_one(program: Path, seconds: str) -> None:
+    stand_in: Any = types.ModuleType("pyperf")
+    stand_in.Runner, stand_in.perf_counter = Runner, time.process_time
+    sys.modules["pyperf"] = stand_in
+    sys.argv = [str(program), seconds]
+    sys.path.insert(0, str(program.parent))
+    runpy.run_path(str(program), run_name="__main__")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--python", default=sys.executable)
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", default="6")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
-    ratios, fastest = [], []
-    with tempfile.TemporaryDirectory(prefix="pyrr-bench") as name:
-        folder = Path(name)
-        (folder / "pyperf.py").write_text(STAND_IN)
-        for benchmark in options.names or NAMES:
-            program = options.folder / f"bm_{benchmark}" / "run_benchmark.py"
-            try:
-                rounds = rounds_for(options.python, program, folder)
-                measured: dict[bool, list[float]] = {False: [], True: []}
-                for _ in range(options.runs):
-                    for recorded in (False, True):
-                        measured[recorded].append(measure(options.python, program, rounds, folder, recorded))
-            except (subprocess.SubprocessError, OSError, ValueError) as error:
-                print(f"{benchmark:20} does not run: {error}", flush=True)
-                continue
-            bare, with_clock = (statistics.median(measured[recorded]) for recorded in (False, True))
-            ratios.append(with_clock / bare)
-            fastest.append(min(measured[True]) / min(measured[False]))
-            print(f"{benchmark:20} {bare:7.3f} s  {ratios[-1]:6.3f}  fastest {fastest[-1]:6.3f}", flush=True)
+    if options.one:
+        run_one(options.folder, options.seconds)
+        return
+    ratios = []
+    for name in options.names or NAMES:
+        program = options.folder / f"bm_{name}" / "run_benchmark.py"
+        words = [sys.executable, __file__, "--one", "--seconds", options.seconds, str(program)]
+        result = subprocess.run(words, capture_output=True, text=True, check=False)
+        found = re.search(r"^RESULT (\S+) (\S+) (\d+)", result.stdout, re.MULTILINE)
+        if not found:
+            print(f"{name:20} does not run: {result.stderr[-200:]}")
+            continue
+        bare, clocked, ticks = float(found[1]), float(found[2]), int(found[3])
+        ratios.append(clocked / bare)
+        print(f"{name:20} {ratios[-1]:6.3f}  {ticks / clocked / 1e6:6.1f} million ticks a second", flush=True)
     if ratios:
-        for name, found in (("medians", ratios), ("fastest", fastest)):
-            mean = statistics.geometric_mean(found)
-            print(f"{len(found)} benchmarks, {name}: geometric mean {mean:.3f}, worst {max(found):.3f}")
+        mean = statistics.geometric_mean(ratios)
+        print(f"{len(ratios)} benchmarks: geometric mean {mean:.3f}, worst {max(ratios):.3f}")
 
 
 if __name__ == "__main__":

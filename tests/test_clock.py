@@ -199,10 +199,7 @@ def test_death_amid_computation(one_interpreter: Interpreter, around: Surroundin
     assert harness.replay(trace).status == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_victim_is_recorded_and_replayed(
-    name: str, interpreter: Interpreter, around: Surroundings, trace: Path
-) -> None:
+def assert_recorded_and_replayed(name: str, interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     command = [str(interpreter.path), str(victim(name))]
     bare = harness.run(command, around)
     recorded = harness.record(trace, *command, around=around)
@@ -211,3 +208,17 @@ def test_victim_is_recorded_and_replayed(
     assert replayed.status == 0, str(replayed)
     harness.assert_same_output(recorded, replayed)
     harness.assert_verified(harness.verify(trace))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_victim_is_recorded_and_replayed(
+    name: str, one_interpreter: Interpreter, around: Surroundings, trace: Path
+) -> None:
+    assert_recorded_and_replayed(name, one_interpreter, around, trace)
+
+
+@pytest.mark.parametrize("name", NAMES if LONG else ["interrupted_loops"])
+def test_on_every_interpreter(name: str, interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    if interpreter.runs_pytest:
+        pytest.skip("done")
+    assert_recorded_and_replayed(name, interpreter, around, trace)
