@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .. import _engine
 from ..errors import PyrrError
-from ..replayer.position import parse
+from ..replayer.position import Between, parse
 from ..replayer.session import ReplaySession
 from ..state import model
 from ..state.contents import Contents
@@ -19,12 +19,14 @@ from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
 from .descriptors import Descriptors, set_terminal
-from .opening import last_wait, settled
+from .opening import last_wait, settled, unfinished_line
 from .policy import Policy
 from .restore import Restoration
 
 if TYPE_CHECKING:
     from ..trace_reader import TraceReader
+
+_PROT_WRITE = 2
 
 
 def go_live(
@@ -39,24 +41,27 @@ def go_live(
     """Lets a program live on from a position: the id of its first process, a child of ours. `agree` is shown what will
     differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
     Raises PyrrError."""
-    wanted = last_wait(trace) if to is None else parse(to).resolve(trace)
-    position = settled(trace, wanted)
-    if position != wanted:
-        tell([f"event {wanted} is amid a fork: the program goes live at event {position}"])
-    state = state_at(trace, position)
-    if not state.processes:
-        raise PyrrError(
-            f"no process of the program lives at event {position}: 'pyrr resume' without --to finds one that does"
-        )
-    cannot = [one.text + ": " + one.verdict.text for one in components(state) if one.verdict.outcome is Outcome.CANNOT]
-    if cannot:
-        raise PyrrError("the program cannot go live here:\n  " + "\n  ".join(cannot))
+    wanted = None if to is None else parse(to)
     with ReplaySession(trace) as session:
+        between = isinstance(wanted, Between)
+        if wanted is not None and between:
+            session.seek(wanted)
+            position = session.position
+        else:
+            position = last_wait(trace) if wanted is None else wanted.resolve(trace)
+        calm = settled(trace, position)
+        if calm != position and between:
+            raise PyrrError(f"{to} is amid a fork: choose another position")
+        if calm != position:
+            tell([f"event {position} is amid a fork: the program goes live at event {calm}"])
+        state = state_at(trace, calm)
+        _refuse_what_cannot_be(state)
         contents = Contents(trace, state)
-        contents.gather(session)
-        session.run(position)
+        if not between:
+            contents.gather(session)
+            session.run(calm)
         descriptors = Descriptors(state, contents, policy)
-        _show(descriptors, state, agree)
+        _show(descriptors, _mapped(state), agree)
         with Restoration(session, state, descriptors, policy) as restoration:
             descriptors.make()
             restoration.build()
@@ -65,13 +70,25 @@ def go_live(
                 _run_statement(session, restoration, state, statement)
             waiting.prepare()
             _set_terminal(state, terminal)
+            if terminal is not None and _own_terminal(state) is not None:
+                os.write(terminal, unfinished_line(trace, calm))
             restoration.release()
             root = restoration.root.tid
     _announce_size(state, terminal, root)
     return root
 
 
-def _show(descriptors: Descriptors, state: model.ProgramState, agree: Callable[[list[str]], None]) -> None:
+def _refuse_what_cannot_be(state: model.ProgramState) -> None:
+    if not state.processes:
+        raise PyrrError(
+            f"no process of the program lives at event {state.position}: 'pyrr resume' without --to finds one that does"
+        )
+    cannot = [one.text + ": " + one.verdict.text for one in components(state) if one.verdict.outcome is Outcome.CANNOT]
+    if cannot:
+        raise PyrrError("the program cannot go live here:\n  " + "\n  ".join(cannot))
+
+
+def _show(descriptors: Descriptors, others: list[str], agree: Callable[[list[str]], None]) -> None:
     refused: list[str] = []
     lines: list[str] = []
     for numbers, decision in descriptors.differing:
@@ -80,7 +97,18 @@ def _show(descriptors: Descriptors, state: model.ProgramState, agree: Callable[[
         (refused if decision.refused else lines).append(line)
     if refused:
         raise PyrrError("the policy refuses:\n  " + "\n  ".join(refused))
-    agree(lines)
+    agree(lines + others)
+
+
+def _mapped(state: model.ProgramState) -> list[str]:
+    """The files that are mapped and written through memory: memory takes their place."""
+    paths = {
+        mapping.file.path
+        for process in state.processes.values()
+        for mapping in process.memory.mappings
+        if mapping.shared and mapping.file and not mapping.file.deleted and mapping.prot & _PROT_WRITE
+    }
+    return [f"mapped file {path}: what is written through memory does not reach it any more" for path in sorted(paths)]
 
 
 def _run_statement(session: ReplaySession, restoration: Restoration, state: model.ProgramState, statement: str) -> None:

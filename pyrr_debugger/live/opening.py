@@ -6,6 +6,8 @@ from ..errors import PyrrError
 from ..events import ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, StartEvent, SyscallEvent
 from ..trace_reader import TraceReader
 
+_LOOKED_BACK, _LONGEST_PROMPT = 1000, 64
+_WRITE = 1
 _READ, _CLOSE, _IOCTL, _TCGETS = 0, 3, 16, 0x5401
 _WAITS = frozenset((7, 23, 232, 270, 271, 281, 441))  # poll, select, epoll_wait and their kin
 _LINE_ENDS = (b"\n", b"\r", b"\x04")
@@ -59,6 +61,16 @@ def settled(trace: TraceReader, position: int) -> int:
     if forking or unborn:
         raise PyrrError("the trace ends amid a fork: choose an earlier position")
     return position
+
+
+def unfinished_line(trace: TraceReader, position: int) -> bytes:
+    """What the program had written last on a line of its own terminal: a prompt. b"" where it draws by other means."""
+    text = b""
+    for event in trace.events(max(0, position - _LOOKED_BACK), position):
+        if isinstance(event, SyscallEvent) and event.stream and event.nr == _WRITE and event.result > 0:
+            data = event.inputs[0][1] if event.inputs else b""
+            text = (text + data).rpartition(b"\n")[2] if len(data) == event.result else b""
+    return text if _ESCAPE not in text and len(text) < _LONGEST_PROMPT else b""
 
 
 def _ends_line(event: SyscallEvent) -> bool:

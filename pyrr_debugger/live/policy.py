@@ -44,8 +44,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "socket.unix": ("dead", "reconnect", "refuse"),
     "socket.other": ("rebuild", "dead", "refuse"),
     "lock": ("retake", "drop", "refuse"),
-    "pid": ("keep", "new", "refuse"),
-    "clock": ("continue", "present", "refuse"),
+    "pid": ("keep", "new"),
+    "clock": ("continue", "present"),
     "unknown": ("dead", "refuse"),
 }
 """By class: what can be chosen. The first is what `reopen` does."""

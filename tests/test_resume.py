@@ -1,0 +1,309 @@
+"""`pyrr resume`: programs live on, when all that was recorded is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import harness
+import pytest
+from harness import LONG, PYRR, Interpreter, Result, Surroundings
+
+from pyrr_debugger.errors import PyrrError
+from pyrr_debugger.live import policy
+
+READER = """
+import os, sys
+
+def lengths(path):
+    with open(path) as file:
+        for line in file:
+            yield len(line)
+
+def main():
+    total, limit = 0, 3000
+    for number, length in enumerate(lengths(sys.argv[1])):
+        if number == limit:
+            break
+        total += length
+        if number == 1000:
+            print("amid", total, flush=True)
+    print("end", total, number)
+
+main()
+"""
+
+POOL = """
+import multiprocessing, os
+from concurrent.futures import ThreadPoolExecutor
+
+def square(number):
+    return number * number
+
+if __name__ == "__main__":
+    with multiprocessing.Pool(3) as pool, ThreadPoolExecutor(3) as threads:
+        print(sum(pool.map(square, range(50))), sum(threads.map(square, range(50))), flush=True)
+        print("amid", flush=True)
+        print(sum(pool.map(square, range(90))), sum(threads.map(square, range(90))))
+"""
+
+DATABASE = """
+import os, sqlite3, sys
+
+path = sys.argv[1]
+connection = sqlite3.connect(path, isolation_level=None)
+connection.execute("create table numbers(number)")
+connection.execute("begin immediate")
+connection.executemany("insert into numbers values(?)", ((i,) for i in range(300)))
+print("amid", flush=True)
+connection.executemany("insert into numbers values(?)", ((i,) for i in range(200)))
+connection.execute("commit")
+print(*connection.execute("select count(*) from numbers").fetchone())
+print(*connection.execute("pragma integrity_check").fetchone())
+"""
+
+LOOP = """
+import asyncio, sys
+
+async def tick(log):
+    for number in range(8):
+        await asyncio.sleep(0.02)
+        log.append(number)
+
+async def main():
+    log = []
+    ticker = asyncio.create_task(tick(log))
+    echo = "import sys\\nfor line in sys.stdin: print(line.strip().upper(), flush=True)"
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", echo, stdin=pipe, stdout=pipe)
+    async def serve(reader, writer):
+        while line := await reader.readline():
+            writer.write(line[::-1] + b"\\n")
+        writer.close()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    for number in range(4):
+        child.stdin.write(b"line %d\\n" % number)
+        writer.write(b"%d ecila\\n" % number)
+        print((await child.stdout.readline()).decode().strip(), (await reader.readline()).decode().strip(), flush=True)
+        await reader.readline()
+        await asyncio.sleep(0.01)
+    child.stdin.close()
+    writer.close()
+    print(await child.wait(), await ticker, log)
+
+asyncio.run(main())
+"""
+
+REPEATER = """
+import os, time
+
+print("amid", flush=True)
+for number in range(1000):
+    time.sleep(0.01)
+    if os.path.exists(os.environ["STOP"]):
+        print("stopped", flush=True)
+        break
+"""
+
+CLIENT = """
+import socket, sys
+
+server = socket.create_server(("127.0.0.1", 0))
+print("amid", flush=True)
+connection = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+print("connected", flush=True)
+try:
+    connection.sendall(b"question")
+    print(connection.recv(100) or "the peer is gone")
+except OSError as error:
+    print("error", error.errno)
+"""
+
+
+def write(directory: Path, text: str) -> Path:
+    path = directory / "program.py"
+    path.write_text(text)
+    return path
+
+
+def resume(trace: Path, *words: str | Path, around: Surroundings | None = None) -> Result:
+    return harness.pyrr("resume", trace, *words, around=around or Surroundings())
+
+
+def record(interpreter: Interpreter, tmp_path: Path, text: str, *words: str | Path) -> tuple[Path, list[str]]:
+    """A trace, and the lines that the program has printed."""
+    trace = tmp_path / "trace"
+    result = harness.record(trace, interpreter.path, write(tmp_path, text), *words)
+    assert result.status == 0, str(result)
+    return trace, result.stdout.decode().splitlines()
+
+
+def lines(result: Result, status: int = 0) -> list[str]:
+    assert result.status == status, str(result)
+    return result.stdout.decode().splitlines()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "data.txt"
+    path.write_text("".join(f"row {number}\n" for number in range(3050)))
+    return path
+
+
+def test_generator_amid_a_file(interpreter: Interpreter, tmp_path: Path, data: Path) -> None:
+    trace, printed = record(interpreter, tmp_path, READER, data)
+    assert lines(resume(trace, "--to", "output:/^amid/")) == printed
+
+
+def test_file_changed_and_gone(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> None:
+    trace, printed = record(one_interpreter, tmp_path, READER, data)
+    words = ("--to", "output:/^amid/")
+    content = data.read_text()
+    data.write_text(content.replace("row", "new"))
+    asked = resume(trace, *words)
+    assert asked.status == 2
+    assert b"written since" in asked.stderr
+    assert not asked.stdout
+    assert lines(resume(trace, *words, "--yes")) == printed
+    assert lines(resume(trace, *words, "--policy", "strict"), 2) == []
+    data.unlink()
+    gone = resume(trace, *words, "--yes")
+    assert b"it is gone" in gone.stderr
+    assert lines(gone) == printed
+    assert not data.exists()
+    assert lines(resume(trace, *words, "--policy", "strict"), 2) == []
+
+
+def test_statement(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> None:
+    """One position, gone on from several times at once, each with another value of a local variable."""
+    trace, _ = record(one_interpreter, tmp_path, READER, data)
+    total = sum(len(f"row {number}\n") for number in range(1001))
+    limits = range(1001, 1021 if LONG else 1006)
+
+    def run(limit: int) -> list[str]:
+        return lines(resume(trace, "--to", "output:/^amid/", "--set", f"limit = {limit}; total = {limit}"))
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(run, limits))
+    row = len("row 1001\n")
+    assert found == [[f"amid {total}", f"end {limit + (limit - 1001) * row} {limit}"] for limit in limits]
+    wrong = resume(trace, "--to", "output:/^amid/", "--set", "limit = nothing")
+    assert wrong.status == 2
+    assert b"NameError" in wrong.stderr
+    assert not wrong.stdout
+
+
+def test_workers_and_threads(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    trace, printed = record(one_interpreter, tmp_path, POOL)
+    assert lines(resume(trace, "--to", "output:/^amid/")) == printed[1:]
+    for share in ("60%", "70%") if LONG else ("60%",):
+        assert lines(resume(trace, "--yes", "--to", share))[-1] == printed[-1]
+
+
+def test_loop_with_timers_and_child(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    trace, printed = record(one_interpreter, tmp_path, LOOP)
+    assert lines(resume(trace, "--yes", "--to", "output:/^LINE 1/")) == printed[1:]
+
+
+def test_transaction(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    database = tmp_path / "base.sqlite"
+    trace, printed = record(one_interpreter, tmp_path, DATABASE, database)
+    chosen = tmp_path / "policy.toml"
+    chosen.write_text('[defaults]\n"file.changed" = "restore"\n"file.gone" = "restore"\n')
+    for _ in range(2):
+        assert lines(resume(trace, "--yes", "--to", "output:/^amid/", "--policy", chosen)) == printed
+        database.unlink()
+
+
+def test_interactive_session(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> None:
+    """An interactive session that has ended: its prompt is there again, with what was defined and the open file."""
+    around = Surroundings(env={**os.environ, "TERM": "dumb", "PYTHON_BASIC_REPL": "1"}, cwd=tmp_path)
+    words = harness.record_words(tmp_path / "trace", one_interpreter.path, "-q", "-i", "-c", "")
+    typed = f"squares = [n * n for n in range(1000)]; file = open({str(data)!r}); line = file.readline()\nexit()\n"
+    assert harness.run_on_terminal(words, typed.encode(), around).status == 0
+    typed_again = b"print(squares[31], line, file.readline())\nexit(7)\n"
+    result = harness.run_on_terminal([str(PYRR), "resume", str(tmp_path / "trace")], typed_again, around)
+    assert b"961 row 0\n row 1\n" in result.stdout, str(result)
+    assert result.status == 7
+
+
+@pytest.mark.parametrize("choice", ["dead", "reconnect", "refuse"])
+def test_connection(one_interpreter: Interpreter, tmp_path: Path, choice: str) -> None:
+    import socket
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            for _ in range(2 if choice == "reconnect" else 1):
+                connection, _ = server.accept()
+                with connection:
+                    if connection.recv(100):
+                        connection.sendall(b"answer")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        trace, printed = record(one_interpreter, tmp_path, CLIENT, str(server.getsockname()[1]))
+        assert printed[-1] == "b'answer'"
+        chosen = tmp_path / "policy.toml"
+        chosen.write_text(f'[[override]]\nport = {server.getsockname()[1]}\nchoice = "{choice}"\n')
+        result = resume(trace, "--yes", "--to", "output:/^connected/", "--policy", chosen)
+        thread.join(20)
+    if choice == "refuse":
+        assert result.status == 2
+        assert b"would have to be connected anew" in result.stderr
+    else:
+        assert lines(result) == ["connected", "b'answer'" if choice == "reconnect" else "the peer is gone"]
+
+
+def test_outlives_pyrr(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    environment = {**os.environ, "STOP": str(stop)}
+    stop.touch()
+    around = Surroundings(env=environment)
+    trace = tmp_path / "trace"
+    harness.record(trace, one_interpreter.path, write(tmp_path, REPEATER), around=around)
+    stop.unlink()
+    with subprocess.Popen(
+        [PYRR, "resume", str(trace), "--to", "output:/^amid/"], stdout=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"amid\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(20)
+        stop.touch()
+        assert process.stdout.read() == b"stopped\n"
+
+
+def test_status(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    text = "import os, sys\nprint('amid', flush=True)\nhow = 5\nif how > 6: os.kill(os.getpid(), 15)\nsys.exit(how)\n"
+    trace = tmp_path / "trace"
+    harness.record(trace, one_interpreter.path, write(tmp_path, text))
+    assert resume(trace, "--to", "output:/^amid/").status == 5
+    nobody = resume(trace, "--to", "end")
+    assert nobody.status == 2
+    assert re.search(rb"no process of the program lives", nobody.stderr)
+    assert b"never waited for input" in resume(trace).stderr
+
+
+def test_policy_files() -> None:
+    found = policy.parse('preset = "strict"\n[[override]]\npath = "/var/*"\nchoice = "dead"\n')
+    assert found.choice("file.gone", path="/var/log") == "dead"
+    assert found.choice("file.gone", path="/etc/passwd") == "refuse"
+    assert policy.load(None).choice("file.gone") == "copy"
+    assert policy.load("sandbox").choice("file") == "copy"
+    for text in (
+        "preset = 'nothing'",
+        "[defaults]\n'file.gone' = 'bind'",
+        "[defaults]\nfiles = 'copy'",
+        "[[override]]\nchoice = 'dead'",
+        "other = 1",
+        "= 1",
+    ):
+        with pytest.raises(PyrrError, match="policy"):
+            policy.parse(text)
