@@ -27,6 +27,9 @@ Turn._fields_ = [
     ("number", ctypes.c_uint32),
     ("calls", ctypes.c_uint32),
     ("behind", ctypes.c_uint32),
+    ("ticks", ctypes.c_uint32),
+    ("ticking", ctypes.c_bool),
+    ("all_ticks", ctypes.c_uint64),
     ("sleeps", ctypes.c_uint32),
     ("wakes", ctypes.c_bool),
     ("rank", ctypes.c_uint32),
@@ -60,11 +63,13 @@ class State(ctypes.Structure):
         ("policy", ctypes.c_int),
         ("added", ctypes.c_uint32),
         ("until", ctypes.c_uint64),
+        ("until_tick", ctypes.c_uint64),
         ("wish", ctypes.POINTER(Turn)),
         ("patience", ctypes.c_uint64),
         ("idle", ctypes.c_uint64),
         ("random", ctypes.c_uint64),
         ("scale", ctypes.c_uint),
+        ("tick_scale", ctypes.c_uint),
         ("disorder", ctypes.c_uint),
         ("ranked", ctypes.c_bool),
         ("lowest", ctypes.c_uint32),
@@ -153,7 +158,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     library.scheduler_be_chaotic.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     library.scheduler_follow.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     library.scheduler_follow.restype = ctypes.c_bool
-    library.scheduler_allowance.restype = ctypes.c_uint64
+    library.scheduler_allowance.restype = library.scheduler_ticks.restype = ctypes.c_uint64
     library.scheduler_wish.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_bool]
     library.scheduler_choose.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_bool]
     return library

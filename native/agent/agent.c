@@ -267,7 +267,10 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
     if (stream) wire_unsigned(&events, stream);
     if (events.failed) return false;
     account->last_time += delta;
-    account->own += is_own_call(start->number);
+    if (is_own_call(start->number)) {
+        account->own++;
+        account->own_at = agent_state.clock.counter;
+    }
     begin_ticks();
     account->filled = (struct agent_account){.size = account->size + (uint32_t)events.size, .count = account->count + 1}.filled;
     return true;

@@ -110,6 +110,7 @@ struct agent_account {
     uint64_t streams_changed;
     uint64_t actions_changed; /* bit n-1: that of signal n */
     uint64_t own;      /* calls in the ring that are the task's own */
+    int64_t own_at;    /* the clock's counter at the last of them */
 };
 
 /* The kernel's struct sigaction is not libc's (arch/x86/include/uapi/asm/signal.h). */

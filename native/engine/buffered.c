@@ -52,6 +52,11 @@ static void tell_code(struct space *space, pid_t tid)
     space->code_changed = !tracee_write(tid, AGENT_STATE + offsetof(struct agent_state, code_count), &told, sizeof told);
 }
 
+static uint32_t ticks_between(int64_t earlier, int64_t later)
+{
+    return earlier - later < AT_SLEEP ? (uint32_t)(earlier - later) : AT_SLEEP - 1;
+}
+
 /* Takes over the events in the ring of a task that has stopped, or been preempted by us: what is whole has been counted. */
 void drain(struct recorder *recorder, struct task *task)
 {
@@ -64,13 +69,16 @@ void drain(struct recorder *recorder, struct task *task)
     if (!space || !space->agent || space->told != task->turn.tid) return;
     if (tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, clock), &present, sizeof present) != sizeof present) return;
     const struct agent_account account = present.account;
-    if (space->ticks) note_clock(space, &present.clock);
+    if (space->ticks) note_clock(task, &present.clock);
     uint64_t drained = space->account.size;
     if (account.size > AGENT_RING_LIMIT || account.size < drained) return;
     if (account.streams_changed)
         tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.streams), task->descriptors->stream, STREAM_DESCRIPTORS);
     task->mask = account.mask;
-    if (account.own > space->account.own) turn_passes(&task->turn, (uint32_t)(account.own - space->account.own));
+    if (account.own > space->account.own) {
+        turn_passes(&task->turn, (uint32_t)(account.own - space->account.own));
+        if (space->ticks) task->turn.ticks = ticks_between(account.own_at, present.clock.counter);
+    }
     if (account.actions_changed) take_actions(task, account.actions_changed);
     if (account.size > drained) {
         uint8_t *data = buffer_extend(&recorder->events, account.size - drained);
@@ -106,6 +114,8 @@ bool tell(struct recorder *recorder, struct task *task)
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
     terms->own_budget = terms->alone ? UINT64_MAX : scheduler_allowance(&recorder->scheduler);
     terms->attention = task->held_count || task->hurried || !space->dispatch || task->group->filtered || space->pending;
+    uint64_t ticks = terms->alone ? 0 : scheduler_ticks(&recorder->scheduler);
+    if (ticks) ask_for_tick(task, ticks);
     space->told = task->turn.tid;
     wind_clock(task);
     if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);

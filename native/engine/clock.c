@@ -6,8 +6,10 @@
 
 #include "events.h"
 
-void note_clock(struct space *space, const struct agent_clock *clock)
+void note_clock(struct task *task, const struct agent_clock *clock)
 {
+    struct space *space = task->group->space;
+    if (clock->counter < space->clock.counter) turn_ticks(&task->turn, (uint64_t)(space->clock.counter - clock->counter));
     space->has_ticked |= clock->counter < space->clock.counter;
     space->clock = *clock;
 }
@@ -25,7 +27,7 @@ uint64_t passed_ticks(const struct task *task)
 void read_ticks(struct task *task)
 {
     struct agent_clock clock;
-    if (is_clocked(task) && tracee_read(task->turn.tid, place_of_clock(), &clock, sizeof clock) == sizeof clock) note_clock(task->group->space, &clock);
+    if (is_clocked(task) && tracee_read(task->turn.tid, place_of_clock(), &clock, sizeof clock) == sizeof clock) note_clock(task, &clock);
 }
 
 void ask_for_tick(struct task *task, uint64_t ticks)
@@ -71,6 +73,7 @@ bool stop_at_tick(struct recorder *recorder, struct task *task)
     struct agent_clock *clock = &task->group->space->clock;
     *clock = (struct agent_clock){CLOCK_AT_REST, CLOCK_AT_REST + (int64_t)ticks};
     tracee_write(task->turn.tid, place_of_clock(), clock, sizeof *clock);
+    task->turn.behind = task->turn.ticks;
     bool signalled = choose_held(task), preempted = is_preempted(recorder, task);
     if (signalled || preempted) put_tick(recorder, task, ticks, &registers);
     if (signalled) {

@@ -26,6 +26,8 @@ enum {
     RING_BYTES = 256 << 10,
     HELD_NANOSECONDS = 1000 * 1000 * 1000,
     WISH_NANOSECONDS = 100 * 1000,
+    WAKE_NANOSECONDS = 20 * 1000,
+    WAKE_ROUNDS = 500,
 };
 
 #define PTRACE_OPTIONS                                                                                              \
@@ -179,7 +181,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         return REQUEST_COMPATIBILITY;
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
-    task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : 0;
+    task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : task->turn.ticks;
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -363,11 +365,18 @@ static enum request await(struct recorder *recorder, struct task *task)
 }
 
 /* Whether a task that stands at a tick is to wait for the others. */
-bool is_preempted(const struct recorder *recorder, const struct task *task) { return task->hurried && others_wait(recorder, task); }
+bool is_preempted(const struct recorder *recorder, const struct task *task)
+{
+    struct timespec time;
+    if (recorder->scheduler.policy == POLICY_TURNS) return task->hurried && others_wait(recorder, task);
+    read_clock(&time);
+    return others_live(recorder) && scheduler_is_over(&recorder->scheduler, nanoseconds(&recorder->start, &time));
+}
 
 static enum request advance(struct recorder *recorder, struct task *task)
 {
     if (!task->started) start_task(recorder, task);
+    task->turn.ticking = is_clocked(task);
     if (task->preempted) put_continued(recorder, task);
     task->preempted = false;
     int signal = task->resume_signal;
@@ -399,6 +408,20 @@ static bool may_switch(const struct recorder *recorder)
     return task->preempted || (task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80));
 }
 
+/* Who has been woken comes to its stop before anything is decided: else it were chance who can go on. */
+static void let_wake(struct recorder *recorder)
+{
+    const struct timespec pause = {.tv_nsec = WAKE_NANOSECONDS};
+    for (unsigned round = 0; round < WAKE_ROUNDS; round++) {
+        bool waking = false;
+        for (const struct task *task = first_task(recorder); task && !waking; task = next_task(task))
+            waking = task->turn.state == TASK_BLOCKED && tracee_state(task->turn.tid) == 'R';
+        if (!waking) return;
+        nanosleep(&pause, NULL);
+        collect_all(recorder);
+    }
+}
+
 /* Nobody runs while the one that the scheduler wants to go on sleeps: as if the processor had other things to do. */
 static void wait_for_wish(struct recorder *recorder, uint64_t start)
 {
@@ -423,6 +446,7 @@ static struct task *choose(struct recorder *recorder)
     uint64_t now = nanoseconds(&recorder->start, &time);
     /* waitpid prefers the youngest: the stops of others could wait behind those of a few for ever. */
     if (scheduler_is_over(&recorder->scheduler, now)) collect_all(recorder);
+    if (recorder->scheduler.policy != POLICY_TURNS && scheduler_is_over(&recorder->scheduler, now)) let_wake(recorder);
     if (current && may_switch(recorder)) ((struct task *)current)->hurried = false;
     recorder->scheduler.event = recorder->event_count;
     if (scheduler_wish(&recorder->scheduler, now, may_switch(recorder))) wait_for_wish(recorder, now);

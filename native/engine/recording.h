@@ -57,7 +57,7 @@ void turn_off(struct recorder *recorder, struct task *task);
 /* Has a stopped task stop at the `ticks`-th tick from now (1: the next one), unless it is asked to stop before that. */
 void ask_for_tick(struct task *task, uint64_t ticks);
 /* What the clock shows at a stop. */
-void note_clock(struct space *space, const struct agent_clock *clock);
+void note_clock(struct task *task, const struct agent_clock *clock);
 uint64_t passed_ticks(const struct task *task);
 bool is_clocked(const struct task *task);
 void read_ticks(struct task *task);

@@ -6,6 +6,7 @@
 enum {
     SCALES = 8,
     LARGE_SCALES = 14,
+    TICK_SCALES = 13,
     RANKS = 1 << 16,
     MOST_CHANGES = 4,
     LONGEST_SLICE = 200 * 1000 * 1000, /* where turns do not end by time, a task that waits for others in a loop must not wait for ever */
@@ -15,6 +16,7 @@ enum {
     LOG_LIMIT = 1 << 20,
 };
 
+static const uint32_t MOST_TICKS = AT_SLEEP - 1;
 static const uint64_t IDLE = UINT64_C(3) * 1000 * 1000 * 1000;
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014) */
@@ -32,9 +34,14 @@ static uint64_t place_of(const struct turn *turn) { return course_of(turn->calls
 static uint64_t end_of_turn(struct scheduler *scheduler, const struct turn *turn)
 {
     uint64_t end = UINT64_MAX;
+    scheduler->until_tick = 0;
     if (scheduler->policy == POLICY_CHAOS) {
         if (scheduler->ranked && !scheduler->changes) return end;
         uint64_t calls = draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->scale + 1));
+        if (turn->ticking && draw(scheduler, 3)) {
+            scheduler->until_tick = turn->all_ticks + 1 + draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->tick_scale + 1));
+            return UINT64_MAX - 1;
+        }
         return course_of(turn->calls + (turn->behind == AT_CALL) + (uint32_t)calls, AT_CALL);
     }
     for (size_t i = 0; i < scheduler->listed; i++) {
@@ -91,7 +98,13 @@ void turn_passes(struct turn *turn, uint32_t calls)
 {
     if (!calls) return;
     turn->calls += calls;
-    turn->behind = turn->sleeps = 0;
+    turn->behind = turn->sleeps = turn->ticks = 0;
+}
+
+void turn_ticks(struct turn *turn, uint64_t ticks)
+{
+    turn->all_ticks += ticks;
+    turn->ticks = ticks < MOST_TICKS - turn->ticks ? turn->ticks + (uint32_t)ticks : MOST_TICKS;
 }
 
 /* The first after `last` that can go on, itself being the last one asked; of those that have been demoted least. */
@@ -113,6 +126,7 @@ void scheduler_be_chaotic(struct scheduler *scheduler, uint64_t seed)
     scheduler->policy = POLICY_CHAOS;
     scheduler->random = seed;
     scheduler->scale = (unsigned)draw(scheduler, draw(scheduler, 4) ? SCALES : LARGE_SCALES);
+    scheduler->tick_scale = (unsigned)draw(scheduler, TICK_SCALES);
     scheduler->ranked = draw(scheduler, 2);
     scheduler->lowest = RANKS;
     scheduler->changes = 1 + (unsigned)draw(scheduler, MOST_CHANGES);
@@ -149,7 +163,8 @@ bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now)
 {
     const struct turn *current = scheduler->current;
     if (!current || !turn_can_go_on(current) || is_over_by_time(scheduler, now)) return true;
-    return scheduler->policy != POLICY_TURNS && place_of(current) >= scheduler->until;
+    if (scheduler->policy == POLICY_TURNS) return false;
+    return place_of(current) >= scheduler->until || (scheduler->until_tick && current->all_ticks >= scheduler->until_tick);
 }
 
 uint64_t scheduler_allowance(const struct scheduler *scheduler)
@@ -157,7 +172,18 @@ uint64_t scheduler_allowance(const struct scheduler *scheduler)
     const struct turn *current = scheduler->current;
     uint32_t calls = (uint32_t)(scheduler->until >> 32);
     if (scheduler->policy == POLICY_TURNS || !current) return UINT64_MAX;
-    return calls > current->calls ? calls - current->calls : 0;
+    if (calls <= current->calls) return 0;
+    /* Its ticks are counted from the end of the last call. */
+    return calls - current->calls - ((uint32_t)scheduler->until != AT_CALL);
+}
+
+uint64_t scheduler_ticks(const struct scheduler *scheduler)
+{
+    const struct turn *current = scheduler->current;
+    uint32_t calls = (uint32_t)(scheduler->until >> 32), ticks = (uint32_t)scheduler->until;
+    if (current && scheduler->until_tick) return scheduler->until_tick > current->all_ticks ? scheduler->until_tick - current->all_ticks : 1;
+    if (scheduler->policy == POLICY_TURNS || !current || ticks >= MOST_TICKS || calls > current->calls) return 0;
+    return calls == current->calls && ticks > current->ticks ? ticks - current->ticks : 1;
 }
 
 /* Whether it is ready, or about to be. */
@@ -213,7 +239,7 @@ struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_
     }
     if (!able && !scheduler->ranked && draw(scheduler, 4) >= scheduler->disorder) return NULL;
     if (able && scheduler->ranked) scheduler->current->rank = --scheduler->lowest;
-    scheduler->wish = draw_turn(scheduler, able && draw(scheduler, 2));
+    scheduler->wish = draw_turn(scheduler, able && draw(scheduler, 4));
     if (!scheduler->wish || turn_can_go_on(scheduler->wish)) return scheduler->wish;
     scheduler->patience = draw(scheduler, 4) ? SHORT_PATIENCE : LONG_PATIENCE;
     if (scheduler->idle < scheduler->patience) return scheduler->wish = NULL;

@@ -34,6 +34,9 @@ struct turn {
     /* Where it is in its own course. It is to be found again when the program runs once more, in another order: own calls are
        those whose number does not depend on that, unlike futexes and what malloc asks for. */
     uint32_t calls, behind;
+    uint32_t ticks;  /* since the last of its own calls */
+    bool ticking;    /* it can be stopped at one */
+    uint64_t all_ticks;
     uint32_t sleeps; /* since the last of its own calls */
     bool wakes;      /* by itself: it sleeps for a time only */
     uint32_t rank;
@@ -64,11 +67,13 @@ struct scheduler {
     enum policy policy;
     uint32_t added;
     uint64_t until; /* the place at which the turn of the current task ends */
+    uint64_t until_tick; /* or its all_ticks; 0: none */
     struct turn *wish; /* who should go on; it might sleep still */
     uint64_t patience; /* nanoseconds to wait for it */
     uint64_t idle;     /* that may be spent on waiting, in all */
     uint64_t random;
     unsigned scale;    /* slices have up to 1 << scale calls */
+    unsigned tick_scale;
     unsigned disorder; /* of 4 successors of a sleeping task so many are drawn */
     bool ranked;       /* successors are not drawn: the highest rank goes on, and who has had its slice is the lowest from then on */
     uint32_t lowest, demotions;
@@ -87,6 +92,7 @@ static inline uint64_t course_of(uint32_t calls, uint32_t behind) { return (uint
 bool turn_can_go_on(const struct turn *turn);
 /* The task has made calls of its own. */
 void turn_passes(struct turn *turn, uint32_t calls);
+void turn_ticks(struct turn *turn, uint64_t ticks);
 /* A new task stands at the end. */
 void scheduler_add(struct scheduler *scheduler, struct turn *turn);
 void scheduler_remove(struct scheduler *scheduler, struct turn *turn);
@@ -99,6 +105,8 @@ bool scheduler_follow(struct scheduler *scheduler, const struct decision *list, 
 void scheduler_free(struct scheduler *scheduler);
 /* The own calls that the current task may make before it has to stop at the entry of one. */
 uint64_t scheduler_allowance(const struct scheduler *scheduler);
+/* The ticks from now at which it has to stop; 0: not before its next own call. */
+uint64_t scheduler_ticks(const struct scheduler *scheduler);
 /* Whether another may be chosen once the current task can be switched from. `now` is in nanoseconds. */
 bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now);
 /* The task that should go on next, if it is not up to scheduler_choose alone: where it sleeps, it is worth waiting for, for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import linecache
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -216,13 +217,23 @@ class Minimiser:
         assert self.smallest is not None
         between = _between(self.smallest, decided) if decided.preempts else []
 
-        def passes(index: int) -> bool:
-            stop = between[index]
-            return not self._fails([*self._schedule, (stop.number, stop.course, decided.task)])
+        def fails(from_end: int) -> bool:
+            stop = between[len(between) - from_end]
+            return self._fails([*self._schedule, (stop.number, stop.course, decided.task)])
 
-        if not between or not passes(0):
+        failing = farthest(0, fails, len(between))
+        if failing == len(between):
             return None
-        stop = between[farthest(0, passes, len(between) - 1)]
+        stop = between[len(between) - failing - 1]
+        behind = (stop.course >> 32) + 1 << 32
+
+        def left_at(tick: int) -> Schedule:
+            return [*self._schedule, (stop.number, behind | tick, decided.task)]
+
+        if self._ticks and not self._fails(left_at(1)):
+            tick = farthest(1, lambda tick: not self._fails(left_at(tick)), AT_SLEEP >> 4)
+            if place := self._place_in(left_at(tick), stop.number, behind | tick):
+                return place
         return _place_at(self.smallest, stop.event, stop.task)
 
     def _place_in(self, schedule: Schedule, task: int, course: int) -> Place | None:
@@ -261,10 +272,11 @@ def _up_to(items: Iterable[Item], last: Callable[[Item], bool]) -> Iterator[Item
 
 
 def _between(run: Run, decided: Decided) -> list[Stop]:
-    """The calls that others came to, from a decision on until the task that was left went on."""
+    """The calls that others came to, from a decision on until the task that was left made one of its own. (It may go on
+    before that, only to hand over the interpreter's lock.)"""
     with TraceReader(run.path) as trace:
-        back = next((e.number for e in trace.events(decided.event) if e.task == decided.from_task), trace.count)
-        return [stop for stop in stops(trace) if decided.event <= stop.event < back]
+        behind = itertools.dropwhile(lambda stop: stop.event < decided.event, stops(trace))
+        return list(itertools.takewhile(lambda stop: stop.task != decided.from_task, behind))
 
 
 def _place(run: Run, decided: Decided, task: int) -> Place | None:
