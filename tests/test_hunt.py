@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from harness import LONG, PYRR, Interpreter, Surroundings, interpreters, run
 
-from pyrr_debugger.events import SyscallEvent
+from pyrr_debugger.events import SyscallEvent, TickEvent
 from pyrr_debugger.hunt.course import stops
+from pyrr_debugger.hunt.minimise import AT_CALL, AT_SLEEP
 from pyrr_debugger.hunt.runs import Recorder
 from pyrr_debugger.trace_reader import TraceReader
 
@@ -78,6 +79,11 @@ def test_decisions_name_places_that_the_trace_has(tmp_path: Path, seed: int) -> 
         preemptions = [decided for decided in recording.decided if decided.preempts]
         assert preemptions
         for decided in preemptions:
+            if decided.course & AT_CALL < AT_SLEEP:
+                tick = trace.event(decided.event - 1)
+                assert isinstance(tick, TickEvent)
+                assert tick.task == decided.from_task
+                continue
             event = trace.event(there[decided.task, decided.course])
             assert event.task == decided.from_task
             assert event.number >= decided.event

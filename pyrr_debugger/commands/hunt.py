@@ -22,6 +22,8 @@ from ..hunt.search import Found, Minimiser, Order, Place, first_failure
 from .record import MAX_SEED
 
 _NOT_FOUND = 1
+_FAILURES = 4
+"""That are looked at until the decisions of one lead to it again."""
 
 
 class _Until(click.ParamType):  # type: ignore[type-arg]
@@ -79,11 +81,7 @@ def command(
     first = secrets.randbelow(MAX_SEED) if seed is None else seed
     with _folder_beside(path) as folder, _telling() as tell:
         recorder = Recorder(list(command), folder, hang)
-        seeds = range(first, first + runs)
-        run = first_failure(recorder, _wanted(until), seeds, tell)
-        found = Found(run) if run else None
-        if found and not no_minimise:
-            _minimise(recorder, found, tell)
+        found = _hunt(recorder, _wanted(until), range(first, first + runs), no_minimise, tell)
         if found:
             _keep(found, path)
     if as_json:
@@ -100,6 +98,28 @@ def _wanted(until: str) -> Callable[[Outcome], bool]:
     if until == "hang":
         return lambda outcome: outcome.hung
     return lambda outcome: not outcome.hung and outcome.status == int(until)
+
+
+def _hunt(
+    recorder: Recorder, wanted: Callable[[Outcome], bool], seeds: range, no_minimise: bool, tell: Callable[[str], None]
+) -> Found | None:
+    """A failure, and its order; of those whose decisions do not lead to it again, one."""
+    found = None
+    for _ in range(_FAILURES):
+        run = first_failure(recorder, wanted, seeds, tell)
+        if run is None:
+            break
+        if found:
+            found.first.remove()
+        found = Found(run)
+        assert run.seed is not None
+        seeds = range(run.seed + 1, seeds.stop)
+        if no_minimise:
+            break
+        _minimise(recorder, found, tell)
+        if found.smallest:
+            break
+    return found
 
 
 def _minimise(recorder: Recorder, found: Found, tell: Callable[[str], None]) -> None:

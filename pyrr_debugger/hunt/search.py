@@ -151,12 +151,12 @@ class Minimiser:
         """The recording with the fewest decisions; None if the failure does not come again."""
         whole = self._found.schedule
         for _ in range(_TRIES):
-            if self._fails(whole):
+            if again := self._fails(whole):
                 break
             self._known.clear()
-        else:
+        schedule = fewest(whole, self._fails) if again else self._single(whole)
+        if schedule is None:
             return None
-        schedule = fewest(whole, self._fails)
         while len(schedule) > 1 and (shorter := self._single(schedule) or self._shortened(schedule)):
             schedule = shorter
         self._reducing = False
