@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pyrr_debugger.hunt.minimise import AT_CALL, farthest, fewest, latest_place
@@ -10,6 +10,7 @@ from pyrr_debugger.hunt.minimise import AT_CALL, farthest, fewest, latest_place
 NEEDED = st.sets(st.integers(0, 60), min_size=1, max_size=5)
 
 
+@settings(deadline=None)
 @given(needed=NEEDED, count=st.integers(61, 100))
 def test_exactly_what_is_needed_is_left(needed: set[int], count: int) -> None:
     asked: list[list[int]] = []
@@ -27,6 +28,7 @@ def test_a_failure_that_needs_nothing_is_left_nothing() -> None:
     assert fewest([], lambda items: True) == []
 
 
+@settings(deadline=None)
 @given(start=st.integers(0, 50), end=st.integers(0, 500), limit=st.integers(0, 600))
 def test_the_end_of_a_stretch_is_found(start: int, end: int, limit: int) -> None:
     end += start
@@ -51,6 +53,7 @@ def reached(all_places: list[int], course: int) -> int | None:
     return next((place for place in all_places if place >= course), None)
 
 
+@settings(deadline=None)
 @given(ticks=TICKS, exact=st.booleans(), data=st.data())
 def test_the_latest_place_is_found(ticks: list[int], exact: bool, data: st.DataObject) -> None:
     there = places(ticks, exact)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 SOURCE = Path(__file__).resolve().parent.parent / "native" / "engine" / "scheduler.c"
@@ -210,6 +210,7 @@ def test_removal_of_the_current_task_leaves_the_others(library: ctypes.CDLL) -> 
     assert (scheduler.find(1), scheduler.find(2), scheduler.choose()) == (None, 2, 2)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_only_able_tasks_get_turns_and_all_of_them_within_a_round(library: ctypes.CDLL, data: st.DataObject) -> None:
     states = data.draw(st.lists(st.sampled_from([UNKNOWN, READY, PENDING, RUNNING, BLOCKED]), min_size=1, max_size=8))
@@ -284,6 +285,7 @@ def chaotic(
 SLEEPS = st.dictionaries(st.tuples(st.integers(1, 3), st.integers(1, 20)), st.integers(1, 5), max_size=6)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), sleeps=SLEEPS)
 def test_a_seed_says_it_all(library: ctypes.CDLL, seed: int, sleeps: dict[tuple[int, int], int]) -> None:
     assert chaotic(library, seed, sleeps) == chaotic(library, seed, sleeps)
@@ -294,6 +296,7 @@ def test_seeds_differ(library: ctypes.CDLL) -> None:
     assert len(orders) > 50
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), sleeps=SLEEPS)
 def test_the_decisions_of_chaos_lead_to_the_same_order_again(
     library: ctypes.CDLL, seed: int, sleeps: dict[tuple[int, int], int]
