@@ -183,7 +183,7 @@ def test_statement(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> 
     """One position, gone on from several times at once, each with another value of a local variable."""
     trace, _ = record(one_interpreter, tmp_path, READER, data)
     total = sum(len(f"row {number}\n") for number in range(1001))
-    limits = range(1001, 1021 if LONG else 1006)
+    limits = range(1001, 1021 if LONG else 1004)
 
     def run(limit: int) -> list[str]:
         return lines(resume(trace, "--to", "output:/^amid/", "--set", f"limit = {limit}; total = {limit}"))
