@@ -42,12 +42,12 @@ def prepare() -> None:
     """The terminal's signals are the program's from now on; others that mean it are passed on by `wait_for`."""
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_PASSED_ON})
 
 
 def wait_for(pid: int) -> int:
-    """Waits for a child: its wait status. When it is stopped from the terminal, so are we."""
+    """Waits for a child, behind `prepare`: its wait status. When it is stopped from the terminal, so are we."""
     signals = {signal.SIGCHLD, *_PASSED_ON}
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     while True:
         found, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
         if found and not os.WIFSTOPPED(status):
