@@ -189,6 +189,8 @@ def level_call(event: SyscallEvent, trace: Recording) -> tuple[Any, ...]:
     arguments = event.args[: len(row.args) if row else 0]
     # A tracer reads what the program itself may not.
     inputs = event.inputs if event.result != -errno.EFAULT else ()
+    # All that was asked for is taken then, whoever has memory behind the bad page.
+    outputs = event.outputs if event.result != -errno.EFAULT else ()
     sizes_only = name in UNLIKE_OUTPUTS or row is None
     return (
         name,
@@ -198,7 +200,7 @@ def level_call(event: SyscallEvent, trace: Recording) -> tuple[Any, ...]:
         tuple((None if chance else trace.place(address), trace.level(data)) for address, data in inputs),
         tuple(
             (trace.place(address), len(data) if sizes_only else trace.level(data), trace.is_patch(address, data))
-            for address, data in event.outputs
+            for address, data in outputs
         ),
         tuple((trace.place(address), piece.length if piece.shared else piece.hash) for address, piece in event.pieces),
         len(event.writes),
