@@ -147,6 +147,7 @@ class Codes:
         self._session = session
         self._known: dict[str, dict[tuple[int, int], Code]] = {}
         self._loaded: set[str] = set()
+        self._jumps: dict[tuple[int, int], dict[int, int]] = {}
 
     def of(self, name: str, task: int, line: int = 0) -> list[Code]:
         """Those of a file, alive here or loaded anywhere in the trace; or, if those that are known have a line, just
@@ -154,16 +155,16 @@ class Codes:
         known = self._known.setdefault(name, {})
         session = self._session
         if task in session.tasks:
-            self._add(known, codes_of(session, task, name))
+            self._add(known, codes_of(session, task, name), task)
         complete = line and any(line in CodeLines(code).lines for code in known.values())
         if name not in self._loaded and not complete:
             here = session.place
             for load in loads_of(session.trace, name)[:_MOST_LOADS]:
-                self._add(known, self._load(load, name))
+                self._add(known, self._load(load, name), load.task)
             for position in self._samples() if not known else ():
                 session.seek(position)
                 for other in session.tasks:
-                    self._add(known, codes_of(session, other, name))
+                    self._add(known, codes_of(session, other, name), other)
             session.go(here)
             self._loaded.add(name)
         return list(known.values())
@@ -173,10 +174,24 @@ class Codes:
         count = self._session.trace.count
         yield from (count * part // _SAMPLES for part in range(1, _SAMPLES))
 
-    @staticmethod
-    def _add(known: dict[tuple[int, int], Code], codes: list[Code]) -> None:
+    def _add(self, known: dict[tuple[int, int], Code], codes: list[Code], task: int) -> None:
+        interpreter = interpreter_of(self._session, task) if codes else None
         for code in codes:
             known[code.address, code.words] = code
+            # Read here: elsewhere its memory may be another one's.
+            if interpreter is not None:
+                self._jumps[code.address, code.words] = interpreter.backward_jumps(code)
+
+    def targets(self, codes: list[Code], line: int) -> list[Target]:
+        """Where a line begins in code objects that are known."""
+        found = []
+        for code in codes:
+            lines = CodeLines(code)
+            jumps = self._jumps.get((code.address, code.words), {})
+            offsets = set(lines.starts(line))
+            offsets |= {to for to in jumps if lines.line(to) == line and lines.line(jumps[to]) != line}
+            found += [Target(code.words + offset, offset, line, code.address, code.file) for offset in sorted(offsets)]
+        return found
 
     def _load(self, event: SyscallEvent, name: str) -> list[Code]:
         """Runs on from the opening of a file to the beginning of its module, if it begins."""
@@ -201,20 +216,6 @@ class Codes:
             if top is not None and top.function == "<module>" and matches(top.file, name):
                 return codes_of(session, task, name)
         return []
-
-
-def targets_of(codes: list[Code], line: int, session: ReplaySession, task: int) -> list[Target]:
-    """Where a line begins in code objects."""
-    interpreter = interpreter_of(session, task)
-    found = []
-    for code in codes:
-        lines = CodeLines(code)
-        offsets = set(lines.starts(line))
-        if interpreter is not None:
-            jumps = interpreter.backward_jumps(code)
-            offsets |= {to for to in jumps if lines.line(to) == line and lines.line(jumps[to]) != line}
-        found += [Target(code.words + offset, offset, line, code.address, code.file) for offset in sorted(offsets)]
-    return found
 
 
 def target_of_function(code: Code) -> Target:

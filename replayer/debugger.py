@@ -11,7 +11,7 @@ from ..errors import PyrrError
 from ..events import Event, ExitEvent
 from ..pythonstack import PythonFrame
 from ..pythonstack.memory import UnreadableError
-from .breakpoints import Arrival, Codes, Runs, Target, find_line, target_of_function, targets_of
+from .breakpoints import Arrival, Codes, Runs, Target, find_line, target_of_function
 from .evaluation import EvaluationError, evaluate
 from .lines import LineWay, Thread
 from .position import Occurrence, Output, Position, parse
@@ -132,7 +132,7 @@ class Debugger:
         """Where a line begins. Raises PyrrError where it has no code."""
         codes = self.codes.of(name, self.task, line)
         find_line(codes, line, name)
-        return targets_of(codes, line, self.session, self.task)
+        return self.codes.targets(codes, line)
 
     def function_targets(self, text: str, near: PythonStack | None, index: int) -> list[Target]:
         """Where a function begins, given as a frame knows it, or as `file.py:NAME`. Raises PyrrError."""

@@ -162,6 +162,8 @@ class Prompt:
                 getattr(self, command.method)(rest.strip())
         except PyrrError as error:
             self.say(f"*** {error}")
+        except UnreadableError as error:
+            self.say(f"*** memory cannot be read here: {error}")
         except KeyboardInterrupt:
             self.look()
             self.say(f"*** interrupted at event {self.session.position}")
