@@ -157,6 +157,8 @@ class TickEvent(NamedTuple):
     time: int
     ticks: int
     registers: bytes
+    waits: bool
+    """Ticks do not tell the place: in a loop that waits, the task has these registers again and again."""
 
 
 class ContinuedEvent(NamedTuple):
@@ -298,7 +300,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SPAWN: lambda head, items: SpawnEvent(*head, *_typed(items, int, int, int)[:3]),
     EventKind.START: _start,
     EventKind.STOPPED: lambda head, items: StoppedEvent(*head, *_typed(items, int)[:1]),
-    EventKind.TICK: lambda head, items: TickEvent(*head, *_typed(items, int, bytes)[:2]),
+    EventKind.TICK: lambda head, items: TickEvent(*head, *_typed(items, int, bytes)[:2], len(items) > 2),
     EventKind.CONTINUED: lambda head, items: ContinuedEvent(*head),
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,

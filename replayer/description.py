@@ -72,7 +72,10 @@ def describe_event(event: Event) -> str:
     if isinstance(event, StoppedEvent):
         return f"--- stopped by {signal_name(event.signal)} ---"
     if isinstance(event, TickEvent):
-        return f"--- at tick {event.ticks} behind its last event ---"
+        place = f"at tick {event.ticks}"
+        if event.waits:
+            place = f"in a loop that waits, {event.ticks} ticks"
+        return f"--- {place} behind its last event ---"
     if isinstance(event, ContinuedEvent):
         return "--- continued ---"
     if isinstance(event, ChecksumEvent):

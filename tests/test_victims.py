@@ -78,6 +78,7 @@ NAMES = [
     "mapped_growth",
     "memory_management",
     "notifications",
+    "numpy_threads",
     "numpy_work",
     "output_streams",
     "own_descriptors",
@@ -119,8 +120,11 @@ NAMES = [
     "written_behind_pointer",
 ]
 
-PACKAGES = {"greenlets": "greenlet", "numpy_work": "numpy"}
+PACKAGES = {"greenlets": "greenlet", "numpy_threads": "numpy", "numpy_work": "numpy"}
 """Victims that need a package."""
+
+WITH_AGENT = {"numpy_threads", "spin_waits"}
+"""Victims that hang without the agent: a task is left amid its own code only where that runs free."""
 
 PROGRAMS = {
     "assembly_sites": [],
@@ -148,6 +152,7 @@ PROGRAMS = {
     "signal_places": [],
     "signals_at_once": [],
     "signals_behind_sites": [],
+    "spin_waits": ["-pthread"],
     "static_nolibc": ["-static", "-nostdlib"],
     "static_program": ["-static"],
     "stopped_amid_calls": [],
@@ -292,6 +297,8 @@ def test_program_is_recorded_and_replayed(
 def assert_recorded_and_replayed(
     name: str, command: list[str], way: tuple[str, ...], around: Surroundings, trace: Path, scratch: Path
 ) -> None:
+    if way and name in WITH_AGENT:
+        pytest.skip("waits for ever without the agent")
     bare = harness.run(command, around)
     recorded = harness.record(trace, *command, around=around, options=(*way, *OPTIONS.get(name, ())))
     assert recorded.status == STATUS.get(name, 0), str(recorded)

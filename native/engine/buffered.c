@@ -288,9 +288,11 @@ void end_slice(struct task *task)
 {
     char state = tracee_state(task->turn.tid);
     silence(task);
-    bool running = is_clocked(task) && !task->hurried;
+    task->overdue = task->hurried ? task->overdue + 1 : 0;
     task->hurried = true;
-    if (running || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+    /* Ever more seldom: what computes for long is not to be slowed down. */
+    task->looked = state == 'R' && (task->overdue & (task->overdue + 1)) == 0;
+    if (task->looked || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
 }
 
 static void note_tick(int signal, siginfo_t *info, void *context)

@@ -218,6 +218,8 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         if (request != REQUEST_NONE) return request;
         if (group_stopped(status)) put_stopped(recorder, task, WSTOPSIG(status));
         else if (task->stopped) put_continued(recorder, task);
+        else if (task->looked && task->hurried) look_for_spin(recorder, task);
+        task->looked = false;
         return REQUEST_NONE;
     }
     default: return REQUEST_NONE;

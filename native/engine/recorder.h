@@ -82,6 +82,8 @@ struct task {
     enum signal_place frameless_place;
     bool fresh;     /* its last event came since its ticks were counted */
     bool hurried;   /* others wait: its slice ends at the next occasion */
+    bool looked;    /* it is being stopped to see whether it only waits */
+    unsigned overdue; /* slices since it was hurried first */
     bool died_computing; /* behind its last event, at the tick that its clock shows */
     bool preempted; /* at a tick, behind the event that says so, until it is its turn again */
     uint64_t asked; /* to stop at the asked-th tick from now; 0: not */

@@ -646,7 +646,25 @@ static enum outcome feed_instruction(struct replayer *replayer, struct actor *ac
     return OUTCOME_POSITION;
 }
 
-static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+/* Runs a task on to where it has these registers: where it waited for another (spin.c). */
+static bool run_to_place(struct replayer *replayer, struct actor *actor, const struct user_regs_struct *place)
+{
+    bool come = false, runs = true;
+    int status;
+    replayer_prepare(replayer, actor);
+    replayer_wind(replayer, actor, 0);
+    actor->armed = 0;
+    if (trap_arm_place(actor->real, place->rip)) return false;
+    if (tracee_get_registers(actor->real, &actor->registers)) return false;
+    while (!(come = tracee_same_place(&actor->registers, place)) && runs) {
+        runs = (actor->registers.rip != place->rip || set_resume_flag(actor, true)) && run_once(replayer, actor, false, &status)
+            && status >> 8 == SIGTRAP && actor->registers.rip == place->rip;
+    }
+    trap_arm_place(actor->real, 0);
+    return set_resume_flag(actor, false) && come;
+}
+
+static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items)
 {
     struct user_regs_struct recorded;
     size_t size;
@@ -654,6 +672,12 @@ static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, st
     const uint8_t *registers = read_binary(cursor, &size);
     if (cursor->bad || size != sizeof recorded) return damaged(replayer);
     memcpy(&recorded, registers, sizeof recorded);
+    if (items > NUMBERS_IN_HEAD + 2) {
+        if (actor->stop != (ticks ? STOP_TICK : STOP_NONE) || !run_to_place(replayer, actor, &recorded))
+            return diverge(replayer, "the replay does not come to %#llx, where the task waited for another", recorded.rip);
+        actor->stop = STOP_NONE;
+        return OUTCOME_POSITION;
+    }
     if (actor->stop != STOP_TICK) return diverge(replayer, "the replay does not come to tick %llu behind its last event", (unsigned long long)ticks);
     if (recorded.rip != actor->registers.rip) return diverge(replayer, "the replay is at %#llx at tick %llu", actor->registers.rip, (unsigned long long)ticks);
     if (memcmp(&recorded, &actor->registers, sizeof recorded)) return diverge(replayer, "the replay has other registers at tick %llu", (unsigned long long)ticks);
@@ -679,6 +703,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
     if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED) return true;
+    if (head->kind == EVENT_TICK) return read_unsigned(&cursor) == 0;
     if (ticks_of(cursor, head, head->task)) return false;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
         read_unsigned(&cursor);
@@ -774,7 +799,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until, int64_t 
             break;
         case EVENT_TICK:
             if (!actor) return diverge(replayer, "there is no such task");
-            outcome = feed_tick(replayer, actor, &cursor);
+            outcome = feed_tick(replayer, actor, &cursor, head.items);
             break;
         case EVENT_NOTE: replayer_advance(replayer, NULL); continue;
         default: return OUTCOME_POLICY;

@@ -24,6 +24,15 @@ int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers)
     return ptrace(PTRACE_SETREGS, tid, 0, registers) == -1 ? -1 : 0;
 }
 
+bool tracee_same_place(const struct user_regs_struct *one, const struct user_regs_struct *other)
+{
+    enum { TRAP_FLAG = 1 << 8, RESUME_FLAG = 1 << 16 };
+    struct user_regs_struct registers = *one;
+    if ((one->eflags ^ other->eflags) & ~(uint64_t)(TRAP_FLAG | RESUME_FLAG)) return false;
+    registers.eflags = other->eflags;
+    return memcmp(&registers, other, sizeof registers) == 0;
+}
+
 void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, const uint64_t arguments[6])
 {
     registers->rax = number;

@@ -26,6 +26,8 @@ static inline bool is_restart(int64_t result) { return result <= -ERESTARTSYS_ &
 /* Each returns 0, or -1 with errno set. */
 int tracee_get_registers(pid_t tid, struct user_regs_struct *registers);
 int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers);
+/* Whether registers are the same, but for what debugging leaves in the flags. */
+bool tracee_same_place(const struct user_regs_struct *one, const struct user_regs_struct *other);
 /* Sets the registers with which a system call instruction makes this call. */
 void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, const uint64_t arguments[6]);
 /* The XSAVE area; *size is the room on entry and the length on return. */

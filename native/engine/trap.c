@@ -74,6 +74,13 @@ int trap_arm(const struct trap_set *set, pid_t task, pid_t real)
     return error ? error : set_debug_register(real, 7, control);
 }
 
+int trap_arm_place(pid_t real, uint64_t address)
+{
+    int error = set_debug_register(real, 7, 0);
+    if (!error && address) error = set_debug_register(real, 0, address);
+    return error || !address ? error : set_debug_register(real, 7, 1);
+}
+
 uint64_t trap_status(const struct trap_set *set, pid_t real)
 {
     errno = 0;

@@ -68,6 +68,8 @@ void trap_set_free(struct trap_set *set);
 void trap_set_begin(struct trap_set *set, uint64_t event);
 /* Puts the set into the debug registers of a stopped task. Returns 0 or errno. */
 int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
+/* Has a task stop where it is about to execute an address, and at no trap; 0: nowhere. Returns 0 or an errno. */
+int trap_arm_place(pid_t real, uint64_t address);
 /* Whether a SIGTRAP stop is that of a debug register; `hit` are the registers' bits. */
 bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit);
 /* The bits of the debug registers that the last step or trap has met. */

@@ -1,0 +1,64 @@
+/* Waiting for another task by looking at memory: neither a call nor a tick comes then, and nobody else would go on. Such a loop
+   comes back to the same registers within a few instructions. There the task is left, and replay finds the place by them: a loop
+   that changes nothing is in the same state each time it comes by. */
+#include "recording.h"
+
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+
+#include "events.h"
+
+/* TRAP_STEP: si_code TRAP_TRACE of a SIGTRAP (asm-generic/siginfo.h). */
+enum { LONGEST_LOOP = 96, TRAP_STEP = 2 };
+
+/* Makes a step. False where something else has happened, which is kept as the stop of the task. */
+static bool step(struct task *task, struct user_regs_struct *registers)
+{
+    int status;
+    siginfo_t info;
+    if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) || !tracee_wait(task->turn.tid, &status)) return false;
+    if (WIFSTOPPED(status) && status >> 8 == SIGTRAP && ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == 0 && info.si_code == TRAP_STEP)
+        return tracee_get_registers(task->turn.tid, registers) == 0;
+    task->status = status;
+    task->turn.state = TASK_PENDING;
+    return false;
+}
+
+static bool is_call(pid_t tid, uint64_t rip)
+{
+    uint8_t code[2];
+    return tracee_read(tid, rip, code, sizeof code) != sizeof code || (code[0] == 0x0f && (code[1] == 0x05 || code[1] == 0x34)) || code[0] == 0xcd;
+}
+
+static bool is_own_code(const struct task *task, const struct user_regs_struct *registers)
+{
+    uint64_t rip = registers->rip;
+    return !(rip >= GATE_PAGE && rip < AGENT_END) && space_unmoved(task->group->space, rip) == rip && !is_call(task->turn.tid, rip);
+}
+
+static bool comes_back(struct task *task, const struct user_regs_struct *first)
+{
+    struct user_regs_struct registers = *first;
+    for (unsigned i = 0; i < LONGEST_LOOP && is_own_code(task, &registers); i++) {
+        if (!step(task, &registers)) return false;
+        if (tracee_same_place(&registers, first)) return true;
+    }
+    return false;
+}
+
+void look_for_spin(struct recorder *recorder, struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!runs_free(task) || task->held_count || tracee_get_registers(task->turn.tid, &registers) || !comes_back(task, &registers)) return;
+    read_ticks(task);
+    uint64_t ticks = is_clocked(task) ? passed_ticks(task) : 0;
+    recorder_begin_event(recorder, EVENT_TICK, task->turn.tid, 3);
+    wire_unsigned(&recorder->events, ticks);
+    wire_binary(&recorder->events, &registers, sizeof registers);
+    wire_unsigned(&recorder->events, 1);
+    task->exit = registers;
+    task->at_boundary = true;
+    task->turn.behind = task->turn.ticks;
+    task->preempted = task->fatal_behind = true;
+}
