@@ -49,7 +49,7 @@ def test_killed_recorder_leaves_a_trace(one_interpreter: Interpreter, around: Su
     for number in range(KILLS):
         trace, output = tmp_path / f"trace{number}", tmp_path / f"output{number}"
         words = harness.record_words(trace, one_interpreter.path, victim("long_output"), str(LINES))
-        harness.run_and_kill(words, choice.uniform(0.3, 4) if LONG else choice.uniform(1, 3), output, around)
+        harness.run_and_kill(words, choice.uniform(0.3, 4) if LONG else choice.uniform(0.6, 1.2), output, around)
         written = output.read_bytes()
         assert written.count(b"\n") < LINES, "it was not killed in the middle"
         replayed = harness.replay(trace)

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import harness
@@ -295,6 +296,8 @@ def test_left_stopped(steps: Path) -> None:
         assert len(Path(f"/proc/{pid}/maps").read_text().splitlines()) > 10
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 0
+        with suppress(ChildProcessError):
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL  # an orphan comes to us
         assert not Path(f"/proc/{pid}").exists()
     finally:
         command.kill()
