@@ -256,6 +256,11 @@ def _signal(head: Head, items: Sequence[Any]) -> Event:
     return SignalEvent(*head, *_typed(items, int, int, bytes, bytes, bytes, int, bytes)[:7])
 
 
+def _tick(head: Head, items: Sequence[Any]) -> Event:
+    ticks, registers = _typed(items, int, bytes)[:2]
+    return TickEvent(*head, ticks, registers, len(items) > 2)
+
+
 def _exit(head: Head, items: Sequence[Any]) -> Event:
     status, arrived, outputs, ticks = _typed([*items, *([0] if len(items) == 3 else [])], int, int, list, int)[:4]
     return ExitEvent(*head, status, bool(arrived), _memory(outputs), ticks)
@@ -300,7 +305,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.SPAWN: lambda head, items: SpawnEvent(*head, *_typed(items, int, int, int)[:3]),
     EventKind.START: _start,
     EventKind.STOPPED: lambda head, items: StoppedEvent(*head, *_typed(items, int)[:1]),
-    EventKind.TICK: lambda head, items: TickEvent(*head, *_typed(items, int, bytes)[:2], len(items) > 2),
+    EventKind.TICK: _tick,
     EventKind.CONTINUED: lambda head, items: ContinuedEvent(*head),
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,
