@@ -136,8 +136,9 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="a part of its name (default: all)")
     parser.add_argument("--runs", type=int, default=5, help="runs of each kind (default 5)")
     parser.add_argument("--timeout", type=float, default=300, help="seconds for each child (default 300)")
+    parser.add_argument("--without", action="append", default=[], choices=WAYS[1:], help="leave out a way (repeatable)")
     options = parser.parse_args()
-    ways = [way for way in WAYS if way != "strace" or shutil.which("strace")]
+    ways = [way for way in WAYS if way not in options.without and (way != "strace" or shutil.which("strace"))]
     table = Table(title=f"Ratios to native, medians of {options.runs} interleaved runs")
     table.add_column("workload")
     for heading in (*ways, "event bytes/event"):
