@@ -24,7 +24,7 @@ from .entropy import known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
 from .inherited import inherited, status_text
 from .outsiders import Outsiders, sharing
-from .sites import sites_of
+from .sites import note_used, sites_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class RecordingSession:
         self._quiet = -1, 0
         self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
+        self._sites: dict[tuple[str, int, int], tuple[int, FilePiece, bytes]] = {}
         self._status = 0
         self._root = 0
         self._begun = False
@@ -192,6 +193,8 @@ class RecordingSession:
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
         with _signals(self._root, self._engine.knows, self._look_at_the_time):
             failure = self._record()
+            for number, piece, known in self._sites.values():
+                note_used(self._writer.cache, piece, known, self._engine.sites(number))
             if failure:
                 self._live_on()
         self._writer.close()
@@ -334,11 +337,14 @@ class RecordingSession:
         """Tells the engine which system calls of a mapping it may patch."""
         if not self._agent:
             return
-        sites = b""
-        if piece and piece.start == 0:
-            sites = sites_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
-        self._engine.code(task, start, end, sites)
-        if piece and piece.start == 0:
+        if not piece or piece.start:
+            self._engine.code(task, start, end)
+        else:
+            key = piece.hash, piece.offset, piece.length
+            if key not in self._sites:
+                sites = sites_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
+                self._sites[key] = self._engine.add_sites(sites), piece, sites
+            self._engine.code(task, start, end, self._sites[key][0])
             places = places_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
             if places is None:
                 self._emit(EventKind.NOTE, task, f"{piece.name} has no bytecode clock: signals wait for system calls")

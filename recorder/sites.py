@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-JUDGEMENT = 2
-"""Version of the rules in judgement.py: a change makes what the cache holds of earlier ones unknown."""
+JUDGEMENT = 3
+"""Version of the rules in judgement.py and of a record: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_REGION = 16
-_RECORD = struct.Struct("<IBB18s")
+_RECORD = struct.Struct("<IBB17sB")
 _HEAD = struct.Struct("<4sII")  # magic, bytes that follow, their crc32
 _MAGIC = b"site"
 _SYSCALL_BYTES = 2
@@ -42,15 +42,16 @@ class Site(NamedTuple):
 
 def pack(sites: list[Site]) -> bytes:
     """The sites as the engine takes them: little-endian records of 24 bytes, by rising offset; uint32 offset, uint8
-    before, uint8 after, and the region's bytes, padded with zeros to 18."""
-    return b"".join(_RECORD.pack(site.offset, site.before, site.after, site.code) for site in sorted(sites))
+    before, uint8 after, the region's bytes, padded with zeros to 17, and uint8 whether a call has come from it (the
+    engine's to say)."""
+    return b"".join(_RECORD.pack(site.offset, site.before, site.after, site.code, 0) for site in sorted(sites))
 
 
 def unpack(packed: bytes) -> list[Site]:
     """The sites in what `pack` has made."""
     return [
         Site(offset, before, after, code[: before + _SYSCALL_BYTES + after])
-        for offset, before, after, code in _RECORD.iter_unpack(packed)
+        for offset, before, after, code, _ in _RECORD.iter_unpack(packed)
     ]
 
 
@@ -91,6 +92,12 @@ def remember_sites(cache: FileCache, piece: FilePiece, packed: bytes) -> None:
     """Keeps the packed sites of a piece of a file for later recordings."""
     head = _HEAD.pack(_MAGIC, len(packed), zlib.crc32(packed))
     cache.remember_bytes(_name(piece), head + packed)
+
+
+def note_used(cache: FileCache, piece: FilePiece, known: bytes, met: bytes) -> None:
+    """Keeps what a recording has met of the sites that it knew, both packed: later ones patch these at once."""
+    if met != known:
+        remember_sites(cache, piece, met)
 
 
 def _name(piece: FilePiece) -> str:

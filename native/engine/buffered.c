@@ -3,6 +3,7 @@
 #include "recording.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -393,26 +394,51 @@ bool recover_copy(const struct recorder *recorder, struct task *task, int signal
     return true;
 }
 
-static bool has_peer_at(const struct recorder *recorder, const struct task *task)
+static bool has_peer_at(const struct recorder *recorder, const struct task *task, uint64_t site)
 {
     for (const struct task *other = first_task(recorder); other; other = next_task(other)) {
         if (other == task || !other->group || other->group->space != task->group->space) continue;
         bool known = other->started && (other->in_call || other->turn.state == TASK_READY);
-        if (!known || (other->in_call ? other->site : other->exit.rip) == task->site) return true;
+        if (!known || (other->in_call ? other->site : other->exit.rip) == site) return true;
     }
     return false;
 }
 
-/* Patches the site of the call that a task has just come back from, so that its next one is the agent's. */
-void patch_site(struct recorder *recorder, struct task *task)
+static void patch(struct recorder *recorder, const struct task *task, int memory, uint64_t site)
+{
+    if (!has_peer_at(recorder, task, site)) recorder->extra_pairs += space_patch(task->group->space, memory, site, &recorder->extra);
+}
+
+static void patch_fresh(struct recorder *recorder, const struct task *task, int memory, struct code *code)
+{
+    for (size_t i = 0; code->fresh && i < code->sites->count; i++) {
+        const struct site *site = &code->sites->item[i];
+        if (site->used) patch(recorder, task, memory, code->start + site->offset + SYSCALL_INSTRUCTION_BYTES);
+    }
+    code->fresh = false;
+}
+
+static bool has_fresh(const struct space *space)
+{
+    for (size_t i = 0; i < space->code_count; i++)
+        if (space->code[i].fresh) return true;
+    return false;
+}
+
+void patch_sites(struct recorder *recorder, struct task *task)
 {
     struct space *space = task->group->space;
     bool buffered = task->row && task->row->buffering != BUFFERING_NEVER && task->call == CALL_PLAIN;
-    if (!space->agent || !buffered || task->exit.rip != task->site || has_peer_at(recorder, task)) return;
-    size_t pairs = space_patch(space, task->turn.tid, task->site, &recorder->extra);
-    if (!pairs) return;
-    recorder->extra_pairs += pairs;
-    task->exit.rip = space_moved(space, task->site);
+    bool own = buffered && task->exit.rip == task->site;
+    if (!space->agent || (!own && !has_fresh(space))) return;
+    int memory = tracee_open_memory(task->turn.tid, O_RDWR);
+    if (memory < 0) return;
+    if (own) patch(recorder, task, memory, task->site);
+    for (size_t i = 0; i < space->code_count; i++) patch_fresh(recorder, task, memory, &space->code[i]);
+    close(memory);
+    uint64_t moved = space_moved(space, task->exit.rip);
+    if (moved == task->exit.rip) return;
+    task->exit.rip = moved;
     tracee_set_registers(task->turn.tid, &task->exit);
 }
 

@@ -374,6 +374,12 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
     wire_array(events, 0);
 }
 
+void complete_call(struct recorder *recorder, struct task *task, int64_t result)
+{
+    if (!is_restart(result)) patch_sites(recorder, task), patch_clock(recorder, task);
+    put_call(recorder, task, result);
+}
+
 enum request leave_call(struct recorder *recorder, struct task *task)
 {
     if (tracee_get_registers(task->turn.tid, &task->exit)) return REQUEST_NONE;
@@ -425,8 +431,7 @@ enum request leave_call(struct recorder *recorder, struct task *task)
     enum request request = needs_policy(recorder, task, result);
     if (task->entry.orig_rax == SYS_clone3 && result > 0) add_clone_outputs(recorder, task);
     if (request == REQUEST_NONE) {
-        if (!is_restart(result)) patch_site(recorder, task), patch_clock(recorder, task);
-        put_call(recorder, task, result);
+        complete_call(recorder, task, result);
     } else {
         recorder->subject = task;
         recorder->result = result;

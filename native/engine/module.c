@@ -407,14 +407,41 @@ static PyObject *Recorder_code(PyObject *self, PyObject *args)
 {
     int tid;
     unsigned long long start, end;
-    Py_buffer sites;
-    if (!PyArg_ParseTuple(args, "iKKy*", &tid, &start, &end, &sites)) return NULL;
-    struct task *task = recorder_find(&((Recorder *)self)->state, tid);
-    bool added = task && space_add_code(task->group->space, start, end, sites.buf, (size_t)sites.len / sizeof(struct site));
-    PyBuffer_Release(&sites);
+    Py_ssize_t sites = -1;
+    if (!PyArg_ParseTuple(args, "iKK|n", &tid, &start, &end, &sites)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    struct task *task = recorder_find(state, tid);
     if (!task) return os_error(ESRCH);
-    if (!added) return PyErr_NoMemory();
+    struct sites *known = sites >= 0 && (size_t)sites < state->sites_count ? state->sites[sites] : NULL;
+    if (!space_add_code(task->group->space, start, end, known)) return PyErr_NoMemory();
     Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_add_sites(PyObject *self, PyObject *args)
+{
+    Py_buffer packed;
+    if (!PyArg_ParseTuple(args, "y*", &packed)) return NULL;
+    struct recorder *state = &((Recorder *)self)->state;
+    struct sites **all = realloc(state->sites, (state->sites_count + 1) * sizeof *all);
+    if (all) state->sites = all;
+    struct sites *sites = all ? malloc(sizeof *sites + (size_t)packed.len) : NULL;
+    if (sites) {
+        sites->count = (size_t)packed.len / sizeof *sites->item;
+        memcpy(sites->item, packed.buf, sites->count * sizeof *sites->item);
+        all[state->sites_count++] = sites;
+    }
+    PyBuffer_Release(&packed);
+    return sites ? PyLong_FromSize_t(state->sites_count - 1) : PyErr_NoMemory();
+}
+
+static PyObject *Recorder_sites(PyObject *self, PyObject *args)
+{
+    struct recorder *state = &((Recorder *)self)->state;
+    Py_ssize_t number;
+    if (!PyArg_ParseTuple(args, "n", &number)) return NULL;
+    if (number < 0 || (size_t)number >= state->sites_count) return os_error(EINVAL);
+    const struct sites *sites = state->sites[number];
+    return bytes_of(sites->item, sites->count * sizeof *sites->item);
 }
 
 static PyObject *Recorder_clock(PyObject *self, PyObject *args)
@@ -512,7 +539,9 @@ static PyMethodDef Recorder_methods[] = {
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},
     {"clock", Recorder_clock, METH_VARARGS, "clock(task, start, end, places): ticking places, relative to a mapping."},
-    {"code", Recorder_code, METH_VARARGS, "code(task, start, end, sites): system call sites in a mapping."},
+    {"add_sites", Recorder_add_sites, METH_VARARGS, "add_sites(packed) -> int: the system call sites of a piece of a file."},
+    {"sites", Recorder_sites, METH_VARARGS, "sites(number) -> bytes: packed, with those marked that calls have come from."},
+    {"code", Recorder_code, METH_VARARGS, "code(task, start, end[, number]): code has been mapped, with these sites."},
     {"watch", Recorder_watch, METH_VARARGS, "watch(device, inode): ask policy when a call changes this file."},
     {"leave", Recorder_leave, METH_VARARGS, "leave(task, reason): its process goes on unrecorded."},
     {"detach", Recorder_detach, METH_VARARGS, "detach(reason): every process goes on unrecorded."},

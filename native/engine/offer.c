@@ -45,6 +45,10 @@ void follow_patch(struct actor *actor, struct cursor outputs)
     size_t count = read_array(&outputs), size;
     for (size_t i = 0; i + 1 < count; i += 2) {
         uint64_t address = read_unsigned(&outputs);
+        if (!at_binary(&outputs)) {
+            read_skip(&outputs); /* a piece of a file */
+            continue;
+        }
         const uint8_t *data = read_binary(&outputs, &size);
         int32_t distance;
         if (outputs.bad || address > instruction || address + size <= site || size < JUMP_BYTES || data[0] != JUMP) continue;

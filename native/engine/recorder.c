@@ -72,6 +72,8 @@ void recorder_free(struct recorder *recorder)
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
+    for (size_t i = 0; i < recorder->sites_count; i++) free(recorder->sites[i]);
+    free(recorder->sites);
     buffer_free(&recorder->sent);
     scheduler_free(&recorder->scheduler);
     free(recorder->watched);
@@ -481,7 +483,7 @@ static void let_die(struct task *task)
 static enum request run_loop(struct recorder *recorder)
 {
     if (recorder->deferred) {
-        put_call(recorder, recorder->subject, recorder->result);
+        complete_call(recorder, recorder->subject, recorder->result);
         recorder->deferred = false;
     }
     if (recorder->exiting) {

@@ -138,6 +138,8 @@ struct recorder {
     size_t watched_count;
     uint64_t checksum_every, next_checksum; /* events; 0: never */
     struct agent_image agent; /* empty: none is used */
+    struct sites **sites;     /* of all files that have been mapped */
+    size_t sites_count;
     uint32_t ring_bytes;
     timer_t slices; /* ticks while several tasks live */
     bool ticking;

@@ -32,6 +32,8 @@ void note_action(struct group *group, int signal, const struct kernel_sigaction 
 void note_mark(struct task *task);
 void put_call(struct recorder *recorder, struct task *task, int64_t result);
 struct clone_args read_clone_request(const struct task *task);
+/* The same, with what is patched behind a call. */
+void complete_call(struct recorder *recorder, struct task *task, int64_t result);
 
 /* buffered.c: the agent */
 bool call_off(struct task *task);
@@ -43,7 +45,9 @@ void call_attention(const struct recorder *recorder, struct task *task, struct u
 void drain(struct recorder *recorder, struct task *task);
 void end_slice(struct task *task);
 void patch_clock(struct recorder *recorder, struct task *task);
-void patch_site(struct recorder *recorder, struct task *task);
+/* Behind a call, patches the site that it came from, so that the next one is the agent's; and, in code that has been mapped
+   since, all sites that have been used before. */
+void patch_sites(struct recorder *recorder, struct task *task);
 bool recover_copy(const struct recorder *recorder, struct task *task, int signal);
 bool runs_free(const struct task *task);
 bool settle_entry(struct task *task);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tracee.h"
 
@@ -36,13 +37,8 @@ bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t siz
 
 static struct code *copy_code(const struct space *like)
 {
-    struct code *code = calloc(like->code_count, sizeof *code);
-    for (size_t i = 0; code && i < like->code_count; i++) {
-        code[i] = like->code[i];
-        code[i].sites = malloc(code[i].count ? code[i].count * sizeof *code[i].sites : 1);
-        if (code[i].sites && code[i].count) memcpy(code[i].sites, like->code[i].sites, code[i].count * sizeof *code[i].sites);
-        else code[i].count = 0;
-    }
+    struct code *code = malloc(like->code_count * sizeof *code);
+    if (code) memcpy(code, like->code, like->code_count * sizeof *code);
     return code;
 }
 
@@ -96,7 +92,6 @@ struct space *new_space(const struct space *like)
 void release_space(struct space *space)
 {
     if (!space || --space->users) return;
-    for (size_t i = 0; i < space->code_count; i++) free(space->code[i].sites);
     free(space->code);
     while (space->pending) drop_pending(&space->pending);
     for (unsigned i = 0; i < STUB_AREAS; i++) free(space->areas[i]);
@@ -160,11 +155,8 @@ static bool overlaps(uint64_t start, uint64_t end, uint64_t other_start, uint64_
 
 static void forget_code(struct space *space, uint64_t start, uint64_t end)
 {
-    for (size_t i = space->code_count; i-- > 0;) {
-        if (!overlaps(space->code[i].start, space->code[i].end, start, end)) continue;
-        free(space->code[i].sites);
-        space->code[i] = space->code[--space->code_count];
-    }
+    for (size_t i = space->code_count; i-- > 0;)
+        if (overlaps(space->code[i].start, space->code[i].end, start, end)) space->code[i] = space->code[--space->code_count];
     /* Their stubs stay: a task may still be in one. */
     for (unsigned i = 0; i < STUB_AREAS; i++)
         for (size_t j = 0; space->areas[i] && j < space->areas[i]->count; j++) {
@@ -173,17 +165,14 @@ static void forget_code(struct space *space, uint64_t start, uint64_t end)
         }
 }
 
-bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count)
+bool space_add_code(struct space *space, uint64_t start, uint64_t end, struct sites *sites)
 {
     forget_code(space, start, end);
     space->code_changed = true;
     struct code *code = realloc(space->code, (space->code_count + 1) * sizeof *code);
     if (!code) return false;
     space->code = code;
-    struct site *copy = malloc(count ? count * sizeof *copy : 1);
-    if (!copy) return false;
-    if (count) memcpy(copy, sites, count * sizeof *copy);
-    code[space->code_count++] = (struct code){start, end, copy, count};
+    code[space->code_count++] = (struct code){start, end, sites, sites != NULL};
     return true;
 }
 
@@ -230,18 +219,19 @@ uint64_t space_unmoved(const struct space *space, uint64_t address)
     return stub->site + (address - stub->after);
 }
 
-static const struct site *find_site(const struct space *space, uint64_t instruction, const struct code **code)
+static struct site *find_site(const struct space *space, uint64_t instruction)
 {
     for (size_t i = 0; i < space->code_count; i++) {
-        *code = &space->code[i];
-        if (instruction < (*code)->start || instruction >= (*code)->end) continue;
-        size_t low = 0, high = (*code)->count;
+        const struct code *code = &space->code[i];
+        if (!code->sites || instruction < code->start || instruction >= code->end) continue;
+        struct site *item = code->sites->item;
+        size_t low = 0, high = code->sites->count;
         while (low < high) {
             size_t middle = (low + high) / 2;
-            if ((*code)->sites[middle].offset < instruction - (*code)->start) low = middle + 1;
+            if (item[middle].offset < instruction - code->start) low = middle + 1;
             else high = middle;
         }
-        if (low < (*code)->count && (*code)->sites[low].offset == instruction - (*code)->start) return &(*code)->sites[low];
+        if (low < code->sites->count && item[low].offset == instruction - code->start) return &item[low];
     }
     return NULL;
 }
@@ -293,22 +283,27 @@ static void put_output(struct buffer *outputs, uint64_t address, const void *dat
     wire_binary(outputs, data, size);
 }
 
-size_t space_patch(struct space *space, pid_t tid, uint64_t behind, struct buffer *outputs)
+static bool write_code(int memory, uint64_t address, const uint8_t *code, size_t size)
 {
-    const struct code *code;
+    return pwrite(memory, code, size, (off_t)address) == (ssize_t)size;
+}
+
+size_t space_patch(struct space *space, int memory, uint64_t behind, struct buffer *outputs)
+{
     uint64_t instruction = behind - SYSCALL_INSTRUCTION_BYTES;
-    const struct site *site = find_site(space, instruction, &code);
+    struct site *site = find_site(space, instruction);
     struct stub_area *area = site ? area_near(space, instruction) : NULL;
     if (!area) return 0;
     uint8_t present[sizeof site->bytes], stub[STUB_BYTES], jump[sizeof site->bytes];
     size_t size = site->before + SYSCALL_INSTRUCTION_BYTES + site->after;
     uint64_t start = instruction - site->before, address = area->start + area->count * STUB_BYTES;
     if (size < JUMP_BYTES || size > sizeof site->bytes) return 0;
-    if (tracee_read(tid, start, present, size) != size || memcmp(present, site->bytes, size) != 0) return 0;
+    if (pread(memory, present, size, (off_t)start) != (ssize_t)size || memcmp(present, site->bytes, size) != 0) return 0;
     memset(jump, 0x90, sizeof jump);
     put_jump(jump, start, address);
     size_t stub_size = build_stub(stub, address, site, behind);
-    if (!tracee_write(tid, address, stub, stub_size) || !tracee_write(tid, start, jump, size)) return 0;
+    if (!write_code(memory, address, stub, stub_size) || !write_code(memory, start, jump, size)) return 0;
+    site->used = 1;
     struct patched *patched = &area->patched[area->count++];
     *patched = (struct patched){behind, start, start + size, address + site->before + STUB_AFTER, {0}};
     memcpy(patched->bytes, present, size);

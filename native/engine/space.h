@@ -25,7 +25,8 @@ struct agent_image {
 struct site {
     uint32_t offset; /* of the instruction, from the start of the mapping */
     uint8_t before, after;
-    uint8_t bytes[18];
+    uint8_t bytes[17];
+    uint8_t used; /* a call has come from it, in this recording or an earlier one */
 };
 
 _Static_assert(sizeof(struct site) == 24, "recorder/sites.py packs it");
@@ -50,10 +51,16 @@ struct pending {
     struct pending *next;
 };
 
+/* The sites of a piece of a file, wherever it is mapped. */
+struct sites {
+    size_t count;
+    struct site item[]; /* by rising offset */
+};
+
 struct code {
     uint64_t start, end;
-    struct site *sites; /* by rising offset */
-    size_t count;
+    struct sites *sites; /* NULL: none; they outlive the space */
+    bool fresh;          /* those that are used have not been patched yet */
 };
 
 /* A patched site. `site` is the address behind the instruction, as events have it. */
@@ -98,8 +105,8 @@ int space_install(struct space *space, pid_t tid, const struct agent_image *imag
 bool space_dispatch(pid_t tid, const struct agent_image *image, bool on);
 /* The same with any range of addresses behind the instructions whose calls the kernel takes; 0, 0: of all. */
 bool dispatch_calls(pid_t tid, uint64_t first, uint64_t last);
-/* Takes over what is known of a mapping's sites; forgets what lay there before. False: no memory. */
-bool space_add_code(struct space *space, uint64_t start, uint64_t end, const struct site *sites, size_t count);
+/* Code has been mapped, with these sites; what lay there before is forgotten. False: no memory. */
+bool space_add_code(struct space *space, uint64_t start, uint64_t end, struct sites *sites);
 /* The site of a task that stands behind a system call instruction at `address`. */
 uint64_t space_site(const struct space *space, uint64_t address);
 /* The stub that stands for the instructions at `address`, moved there; `address` itself where nothing is patched. */
@@ -115,9 +122,9 @@ size_t space_patch_places(struct space *space, pid_t tid, struct buffer *outputs
 bool is_at_tick(pid_t tid);
 /* Such a task goes on where that leads to: it has its own registers then. False: it is no such task. */
 bool leave_trampoline(pid_t tid, struct user_regs_struct *registers);
-/* Patches a site that is known: writes memory, and appends what it wrote to `outputs` as msgpack (address, bytes) pairs. The
-   number of pairs: 0 when it is not to be patched. */
-size_t space_patch(struct space *space, pid_t tid, uint64_t site, struct buffer *outputs);
+/* Patches a site that is known: writes to `memory` (tracee_open_memory), and appends what it wrote to `outputs` as msgpack
+   (address, bytes) pairs. The number of pairs: 0 when it is not to be patched. */
+size_t space_patch(struct space *space, int memory, uint64_t site, struct buffer *outputs);
 /* Puts back what stood at all patched sites. The stubs stay. */
 void space_unpatch(struct space *space, pid_t tid);
 

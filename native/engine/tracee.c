@@ -59,7 +59,7 @@ int tracee_set_xstate(pid_t tid, const void *area, size_t size)
     return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &piece) == -1 ? -1 : 0;
 }
 
-static int open_memory(pid_t pid, int flags)
+int tracee_open_memory(pid_t pid, int flags)
 {
     char path[32];
     snprintf(path, sizeof path, "/proc/%d/mem", pid);
@@ -69,7 +69,7 @@ static int open_memory(pid_t pid, int flags)
 /* process_vm_readv obeys page protections and may be denied by a sandbox; /proc/PID/mem reads all that is mapped. */
 static size_t read_memory_file(pid_t pid, uint64_t address, void *to, size_t size)
 {
-    int file = open_memory(pid, O_RDONLY);
+    int file = tracee_open_memory(pid, O_RDONLY);
     if (file < 0) return 0;
     size_t done = 0;
     while (done < size) {
@@ -116,7 +116,7 @@ bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
     ssize_t n = process_vm_writev(pid, &local, 1, &remote, 1, 0);
     size_t done = n > 0 ? (size_t)n : 0;
     if (done == size) return true;
-    int file = open_memory(pid, O_RDWR);
+    int file = tracee_open_memory(pid, O_RDWR);
     if (file < 0) return false;
     while (done < size) {
         ssize_t m = pwrite(file, (const char *)from + done, size - done, (off_t)(address + done));

@@ -40,6 +40,8 @@ size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size);
 bool tracee_gather(pid_t pid, const struct iovec *remote, size_t count, void *to, size_t size);
 /* Writes past page protections; false if not all of it could be written. */
 bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size);
+/* A descriptor of its memory, for many accesses to what is protected; negative: an error. */
+int tracee_open_memory(pid_t pid, int flags);
 
 /* waitpid for one task, through interruptions; false when it is not ours. */
 bool tracee_wait(pid_t tid, int *status);
