@@ -21,9 +21,9 @@ _MASK = (1 << 64) - 1
 _NOT_MEMORY = ("[vvar", "[vsyscall]", "[vdso]")
 
 
-def of_task(tid: int, merged: bool = False) -> list[Range]:
-    """Checksums of everything that a stopped task can write, but for the dead part of its stack. Raises OSError
-    where it cannot be read.
+def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[Range]:
+    """Checksums of everything that a stopped task with these mappings can write, but for the dead part of its stack.
+    Raises OSError where it cannot be read.
 
     What lies below the red zone of the stack pointer belongs to nobody (System V ABI, 3.2.2), and is not always
     the same: ld.so's lazy binding saves vector registers there with `xsavec`, which leaves out those that the
@@ -34,7 +34,7 @@ def of_task(tid: int, merged: bool = False) -> list[Range]:
     """
     live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
     spans: list[tuple[int, int, bool]] = []
-    for mapping in procfs.read_maps(tid):
+    for mapping in maps:
         if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY) and not snapshot.is_agent(mapping):
             sparse, start = mapping.inode == 0 and not mapping.shared, mapping.start
             if merged and spans and spans[-1][1:] == (start, sparse):

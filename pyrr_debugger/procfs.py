@@ -16,7 +16,16 @@ import struct
 from .light import NamedTuple
 
 _DELETED = b" (deleted)"
-_R, _W, _X, _S = b"rwxs"
+_PERMISSIONS = {
+    b"%c%c%c%c" % (r, w, x, s): (
+        (r == 0x72) * mmap.PROT_READ | (w == 0x77) * mmap.PROT_WRITE | (x == 0x78) * mmap.PROT_EXEC,
+        s == 0x73,
+    )
+    for r in b"r-"
+    for w in b"w-"
+    for x in b"x-"
+    for s in b"sp"
+}
 _PAGE = mmap.PAGESIZE
 _PRESENT, _SWAPPED, _FILE = 1 << 63, 1 << 62, 1 << 61  # bits of /proc/PID/pagemap
 _AT_NULL = 0
@@ -66,29 +75,18 @@ def parse_maps(text: bytes) -> list[Mapping]:
 
 def _parse_line(line: bytes) -> Mapping:
     # The name is everything after the padding: it may hold spaces, but never begins with one.
-    fields = line.split(b" ", 5)
-    if len(fields) < 5:
-        raise ValueError(f"not a line of /proc/PID/maps: {line!r}")
-    span, perms, offset, device, inode = fields[:5]
-    name = fields[5].lstrip(b" ") if len(fields) == 6 else b""
-    start, dash, end = span.partition(b"-")
-    if not dash or len(perms) != 4:
-        raise ValueError(f"not a line of /proc/PID/maps: {line!r}")
-    prot = (
-        (mmap.PROT_READ if perms[0] == _R else 0)
-        | (mmap.PROT_WRITE if perms[1] == _W else 0)
-        | (mmap.PROT_EXEC if perms[2] == _X else 0)
-    )
+    try:
+        span, permissions, offset, device, inode, *rest = line.split(b" ", 5)
+        start, end = span.split(b"-")
+        prot, shared = _PERMISSIONS[permissions]
+    except (ValueError, KeyError):
+        raise ValueError(f"not a line of /proc/PID/maps: {line!r}") from None
+    name, deleted = "", False
+    if rest and (text := rest[0].lstrip(b" ")):
+        deleted = text.endswith(_DELETED)
+        name = os.fsdecode(text.removesuffix(_DELETED).replace(b"\\012", b"\n"))
     return Mapping(
-        int(start, 16),
-        int(end, 16),
-        prot,
-        perms[3] == _S,
-        int(offset, 16),
-        device.decode("ascii"),
-        int(inode),
-        os.fsdecode(name.removesuffix(_DELETED).replace(b"\\012", b"\n")),
-        name.endswith(_DELETED),
+        int(start, 16), int(end, 16), prot, shared, int(offset, 16), device.decode("ascii"), int(inode), name, deleted
     )
 
 
@@ -97,11 +95,16 @@ def read_maps(pid: int) -> list[Mapping]:
     return parse_maps(_read(pid, "maps"))
 
 
-def private_pages(pid: int, start: int, end: int) -> list[tuple[int, int]]:
-    """The runs of pages, between two addresses of private mappings, that are the process's own: those it or the kernel
-    has written. All others show their file, or zeros. See Documentation/admin-guide/mm/pagemap.rst of the kernel."""
+def private_pages(pid: int, *spans: tuple[int, int]) -> list[list[tuple[int, int]]]:
+    """Of each span of private mappings (start, end), the runs of pages that are the process's own: those it or the
+    kernel has written. All others show their file, or zeros. See Documentation/admin-guide/mm/pagemap.rst of the
+    kernel."""
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
-        entries = memoryview(os.pread(file.fileno(), (end - start) // _PAGE * 8, start // _PAGE * 8)).cast("Q")
+        return [_private_pages(file.fileno(), start, end) for start, end in spans]
+
+
+def _private_pages(file: int, start: int, end: int) -> list[tuple[int, int]]:
+    entries = memoryview(os.pread(file, (end - start) // _PAGE * 8, start // _PAGE * 8)).cast("Q")
     runs: list[tuple[int, int]] = []
     for number, entry in enumerate(entries):
         if entry & _SWAPPED or (entry & _PRESENT and not entry & _FILE):

@@ -18,13 +18,6 @@ TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from typing import Any, Protocol
 
-    class FileStore(Protocol):
-        """Where the files of a recording are stored."""
-
-        def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
-            """Stores the file behind a mapping: the piece that is mapped."""
-            ...
-
     class StoredMemory(Protocol):
         """The stored files, for replay: see replayer/sharing.py."""
 
@@ -107,15 +100,16 @@ def is_agent(mapping: procfs.Mapping) -> bool:
     return bool(_engine.AGENT[0] <= mapping.start < _engine.AGENT[1])
 
 
-def take(pid: int, store: FileStore, maps: list[procfs.Mapping]) -> Snapshot:
-    """The snapshot of a stopped process with one task and these mappings. Raises OSError when it is gone."""
+def take(pid: int, pieces: dict[int, FilePiece], maps: list[procfs.Mapping]) -> Snapshot:
+    """The snapshot of a stopped process with one task and these mappings; `pieces` are those of stored files, by the
+    beginnings of the mappings. Raises OSError when it is gone."""
     regions = []
-    for mapping in maps:
-        if mapping.name.startswith(_KERNEL_OWN) or is_agent(mapping):
-            continue
-        piece = store.store_mapped(pid, mapping) if mapping.inode else None
-        known = not mapping.shared and (piece is not None or not mapping.inode)
-        runs = procfs.private_pages(pid, mapping.start, mapping.end) if known else [(mapping.start, mapping.end)]
+    maps = [m for m in maps if not (m.name.startswith(_KERNEL_OWN) or is_agent(m))]
+    private = procfs.private_pages(pid, *((m.start, m.end) for m in maps))
+    for mapping, runs in zip(maps, private, strict=True):
+        piece = pieces.get(mapping.start)
+        if mapping.shared or (mapping.inode and not piece):
+            runs = [(mapping.start, mapping.end)]
         pages = tuple((start, _engine.read(pid, start, end - start)) for start, end in runs)
         name = mapping.name
         regions.append(Region(mapping.start, mapping.end, mapping.prot, mapping.shared, name, piece, pages))

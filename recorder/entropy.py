@@ -68,18 +68,18 @@ def random_sites(code: bytes, base: int) -> list[RandomSite]:
     return [_site(code, start, hit, base) for start, hit in starts if start is not None]
 
 
-def known_sites(cache: FileCache, piece: FilePiece, base: int) -> list[RandomSite] | None:
-    """The sites of a piece of a file that is mapped at `base`, as `remember_sites` kept them."""
+def known_sites(cache: FileCache, piece: FilePiece) -> list[RandomSite] | None:
+    """The sites of a piece of a file, relative to its beginning, as `remember_sites` kept them."""
     text = cache.recall(_name(piece))
     if text is None:
         return None
     fields = (map(int, site.split(":")) for site in text.split(",")[1:])
-    return [RandomSite(base + at, length, register, width, bool(seed)) for at, length, register, width, seed in fields]
+    return [RandomSite(at, length, register, width, bool(seed)) for at, length, register, width, seed in fields]
 
 
-def remember_sites(cache: FileCache, piece: FilePiece, base: int, sites: list[RandomSite]) -> None:
-    """Keeps the sites of a piece of a file for later recordings."""
-    fields = [f"{s.address - base}:{s.length}:{s.register}:{s.width}:{s.seed:d}" for s in sites]
+def remember_sites(cache: FileCache, piece: FilePiece, sites: list[RandomSite]) -> None:
+    """Keeps the sites of a piece of a file, relative to its beginning, for later recordings."""
+    fields = [f"{s.address}:{s.length}:{s.register}:{s.width}:{s.seed:d}" for s in sites]
     cache.remember(_name(piece), ",".join(["sites", *fields]))
 
 

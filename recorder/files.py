@@ -34,39 +34,49 @@ class FileRecorder:
 
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
-        self._whole: dict[tuple[int, int, int, int], str] = {}
+        self._elf: dict[tuple[int, int, int, int], str] = {}
 
-    def store_mapped(self, pid: int, mapping: procfs.Mapping) -> FilePiece | None:
-        """Stores the file behind a mapping of a process, if it can still be opened by its name."""
-        path = f"/proc/{pid}/root{mapping.name}" if mapping.name.startswith("/") else ""
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        except OSError:
-            return None
-        try:
-            if os.fstat(file).st_ino != mapping.inode:
-                return None
-            stored = self._store(file, mapping.name, mapping.offset, mapping.end - mapping.start)
-            if stored is None:
-                return None
-            # At exec only the program and its loader are mapped, which are ELF files: one piece.
-            ((_, piece),) = stored.pieces
-            return piece
-        finally:
-            os.close(file)
+    def store_program(self, pid: int, maps: list[procfs.Mapping]) -> dict[int, FilePiece]:
+        """Stores the files that a new program is mapped from, as far as they can still be opened by their names. The
+        pieces, by the beginnings of the mappings."""
+        pieces: dict[int, FilePiece] = {}
+        by_name: dict[str, list[procfs.Mapping]] = {}
+        for mapping in maps:
+            if mapping.inode and mapping.name.startswith("/"):
+                by_name.setdefault(mapping.name, []).append(mapping)
+        for name, mappings in by_name.items():
+            try:
+                file = os.open(f"/proc/{pid}/root{name}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+            except OSError:
+                continue
+            try:
+                status = os.fstat(file)
+                for mapping in mappings:
+                    stored = None
+                    if status.st_ino == mapping.inode:
+                        stored = self._store(file, status, name, mapping.offset, mapping.end - mapping.start)
+                    if stored is not None:
+                        # These are the program and its loader, which are ELF files: one piece.
+                        ((_, pieces[mapping.start]),) = stored.pieces
+            finally:
+                os.close(file)
+        return pieces
 
     def store_descriptor(self, pid: int, descriptor: int, offset: int, length: int) -> MappedFile | None:
         """Stores what a process maps of an open file; None when that is not a regular file it can read."""
         link = f"/proc/{pid}/fd/{descriptor}"
         try:
+            status, name = os.stat(link), os.readlink(link)
             # Only regular files: opening a device or a pipe once more may do something.
-            if not stat.S_ISREG(os.stat(link).st_mode):
+            if not stat.S_ISREG(status.st_mode):
                 return None
+            if (hash_ := self._elf.get(_version(status))) is not None:
+                return _mapped(hash_, status, name, offset, length)
             file = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            return self._store(file, os.readlink(link), offset, length)
+            return self._store(file, os.fstat(file), name, offset, length)
         finally:
             os.close(file)
 
@@ -79,20 +89,20 @@ class FileRecorder:
             return None
         return content if hash_of(content) == piece.hash else None
 
-    def _store(self, file: int, name: str, offset: int, length: int) -> MappedFile | None:
-        status = os.fstat(file)
+    def _store(self, file: int, status: os.stat_result, name: str, offset: int, length: int) -> MappedFile | None:
         if not stat.S_ISREG(status.st_mode):
             return None
-        identity = (status.st_dev, status.st_ino)
-        length = -(-length // mmap.PAGESIZE) * mmap.PAGESIZE  # whole pages are mapped
-        length = max(0, min(length, status.st_size - offset))
+        if (hash_ := self._elf.get(_version(status))) is not None:
+            return _mapped(hash_, status, name, offset, length)
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
-            hash_ = self._store_whole(file, status, is_elf)
-            return MappedFile([(0, FilePiece(hash_, offset, length, name))], is_elf, identity)
-        parts = _data(file, offset, offset + length)
+            hash_ = self._store_whole(file, status)
+            if is_elf:
+                self._elf[_version(status)] = hash_
+            return _mapped(hash_, status, name, offset, length)._replace(is_elf=is_elf)
+        parts = _data(file, offset, offset + _mapped_length(status, offset, length))
         pieces = [(start - offset, self._store_part(file, name, start, end)) for start, end in parts]
-        return MappedFile(pieces or [(0, self._store_part(file, name, offset, offset))], is_elf, identity)
+        return MappedFile(pieces or [(0, self._store_part(file, name, offset, offset))], is_elf, _identity(status))
 
     def _store_part(self, file: int, name: str, start: int, end: int) -> FilePiece:
         content = _read(file, start, end - start)
@@ -100,17 +110,33 @@ class FileRecorder:
         self._writer.add_file(content, hash_)
         return FilePiece(hash_, 0, len(content), name, start)
 
-    def _store_whole(self, file: int, status: os.stat_result, is_elf: bool) -> str:
-        identity = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns)
-        hash_ = self._whole.get(identity) or self._writer.cache.find(status)
+    def _store_whole(self, file: int, status: os.stat_result) -> str:
+        hash_ = self._writer.cache.find(status)
         if hash_ is None or not self._writer.add_stored(hash_):
             content = _read(file, 0, status.st_size)
             hash_ = hash_of(content)
             self._writer.cache.learn(status, hash_)
             self._writer.add_file(content, hash_)
-        if is_elf:
-            self._whole[identity] = hash_
         return hash_
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _version(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _mapped_length(status: os.stat_result, offset: int, length: int) -> int:
+    """How much a mapping shows of its file: whole pages are mapped."""
+    return max(0, min(-(-length // mmap.PAGESIZE) * mmap.PAGESIZE, status.st_size - offset))
+
+
+def _mapped(hash_: str, status: os.stat_result, name: str, offset: int, length: int) -> MappedFile:
+    """Of an ELF file that is stored whole."""
+    piece = FilePiece(hash_, offset, _mapped_length(status, offset, length), name)
+    return MappedFile([(0, piece)], True, _identity(status))
 
 
 def _data(file: int, start: int, end: int) -> Iterator[tuple[int, int]]:

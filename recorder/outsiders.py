@@ -16,16 +16,16 @@ class Outsiders:
     def __init__(self) -> None:
         self._named: set[tuple[int, str, int]] = set()
 
-    def look(self, process: int) -> Iterator[str]:
-        """A sentence for each piece of memory that a recorded process shares with an outsider who can write to it, or
-        reads what it writes. Processes of other users cannot be looked into."""
-        own = {_identity(m): m for m in _shared(process) if m.prot & _PROT_WRITE or m.device.startswith("00:")}
+    def look(self, maps: list[procfs.Mapping]) -> Iterator[str]:
+        """A sentence for each piece of memory that a recorded process, with these mappings, shares with an outsider who
+        can write to it, or reads what it writes. Processes of other users cannot be looked into."""
+        own = {_identity(m): m for m in _shared(maps) if m.prot & _PROT_WRITE or m.device.startswith("00:")}
         if not own:
             return
         for other in map(int, filter(str.isdigit, os.listdir("/proc"))):
             try:
                 # Cheapest first: most processes share nothing.
-                found = [m for m in _shared(other) if _identity(m) in own]
+                found = [m for m in _shared(procfs.read_maps(other)) if _identity(m) in own]
                 if not found or int(procfs.status(other)["TracerPid"]) == os.getpid():
                     continue
             except OSError:
@@ -43,8 +43,8 @@ def sharing(mapping: procfs.Mapping, outsider: int) -> str:
     return f"{what} is shared with process {outsider}, which is not recorded: what it writes is missing"
 
 
-def _shared(process: int) -> list[procfs.Mapping]:
-    return [m for m in procfs.read_maps(process) if m.shared and m.inode]
+def _shared(maps: list[procfs.Mapping]) -> list[procfs.Mapping]:
+    return [m for m in maps if m.shared and m.inode]
 
 
 def _identity(mapping: procfs.Mapping) -> tuple[str, int]:

@@ -20,7 +20,7 @@ from ..errors import PyrrError
 from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
-from .entropy import known_sites, random_sites, remember_sites, trap_bytes
+from .entropy import RandomSite, known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
 from .inherited import inherited, status_text
 from .outsiders import Outsiders, sharing
@@ -88,6 +88,21 @@ def find_program(command: str) -> str:
     raise CommandError(f"{command}: command not found", 127)
 
 
+_Patches: TypeAlias = "list[tuple[int, bytes]]"
+"""Addresses, and what was written there."""
+
+
+class _Code(NamedTuple):
+    """What is known of code that is mapped: where it asks for random numbers, relative to its beginning; the piece of
+    an ELF file that it is; number and content of the engine's table of its system call sites; what ticks in it."""
+
+    random: list[RandomSite]
+    piece: FilePiece | None = None
+    number: int = -1
+    sites: bytes = b""
+    places: bytes | None = b""
+
+
 Schedule: TypeAlias = "list[tuple[int, int, int]]"
 """Decisions of the scheduler: which task, where in its course, and who goes on then (native/engine/scheduler.h)."""
 
@@ -153,7 +168,7 @@ class RecordingSession:
         self._quiet = -1, 0
         self._outsiders = Outsiders()
         self._shared: dict[tuple[int, int], int] = {}
-        self._sites: dict[tuple[str, int, int], tuple[int, FilePiece, bytes]] = {}
+        self._code: dict[tuple[str, int, int], _Code] = {}
         self._status = 0
         self._root = 0
         self._begun = False
@@ -193,8 +208,9 @@ class RecordingSession:
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
         with _signals(self._root, self._engine.knows, self._look_at_the_time):
             failure = self._record()
-            for number, piece, known in self._sites.values():
-                note_used(self._writer.cache, piece, known, self._engine.sites(number))
+            for code in self._code.values():
+                if code.piece:
+                    note_used(self._writer.cache, code.piece, code.sites, self._engine.sites(code.number))
             if failure:
                 self._live_on()
         self._writer.close()
@@ -291,10 +307,9 @@ class RecordingSession:
             if mapping.shared and mapping.prot & _PROT_WRITE:
                 self._emit(EventKind.NOTE, task, sharing(mapping, child))
 
-    def _look_for_outsiders(self, task: int, process: int) -> None:
-        with contextlib.suppress(OSError):
-            for text in self._outsiders.look(process):
-                self._emit(EventKind.NOTE, task, text)
+    def _look_for_outsiders(self, task: int, maps: list[procfs.Mapping]) -> None:
+        for text in self._outsiders.look(maps):
+            self._emit(EventKind.NOTE, task, text)
 
     def _compatibility(self, task: int, process: int) -> None:
         raise CannotRecord(f"process {process} makes a 32-bit system call (int 0x80), which cannot be recorded yet")
@@ -310,12 +325,12 @@ class RecordingSession:
         _hide_vdso(task, maps)
         if agent := self._install_agent(task, process, maps):
             maps = procfs.read_maps(process)
+        pieces = self._files.store_program(process, maps)
         for mapping in maps:
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
-                piece = self._files.store_mapped(process, mapping)
-                self._replace_random(task, mapping.start, mapping.end - mapping.start, piece)
-                self._learn_sites(task, process, mapping.start, mapping.end, piece)
-        image = snapshot.take(process, self._files, maps).to_wire()
+                size, piece = mapping.end - mapping.start, pieces.get(mapping.start)
+                self._learn_code(task, process, mapping.start, size, piece)
+        image = snapshot.take(process, pieces, maps).to_wire()
         image["agent"] = _engine.AGENT[0] if agent else 0
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
@@ -333,41 +348,52 @@ class RecordingSession:
         first = next((m.start for m in maps if m.name == program), 0)
         return self._engine.install(task, max(0, first - _STUB_DISTANCE))
 
-    def _learn_sites(self, task: int, process: int, start: int, end: int, piece: FilePiece | None) -> None:
-        """Tells the engine which system calls of a mapping it may patch."""
-        if not self._agent:
-            return
-        if not piece or piece.start:
-            self._engine.code(task, start, end)
-        else:
-            key = piece.hash, piece.offset, piece.length
-            if key not in self._sites:
-                sites = sites_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
-                self._sites[key] = self._engine.add_sites(sites), piece, sites
-            self._engine.code(task, start, end, self._sites[key][0])
-            places = places_of(self._writer.cache, piece, lambda: self._files.content(process, piece))
-            if places is None:
-                self._emit(EventKind.NOTE, task, f"{piece.name} has no bytecode clock: signals wait for system calls")
-            elif places:
-                self._engine.clock(task, start, end, places)
+    def _learn_code(self, task: int, process: int, start: int, size: int, piece: FilePiece | None) -> _Patches:
+        """Code has been mapped, as a piece of an ELF file or otherwise. Puts a trap in the place of each rdrand and
+        rdseed, and tells the engine which system calls it may patch, and what ticks. Returns what was written."""
+        code = (
+            self._facts_of_code(task, process, piece, start)
+            if piece
+            else _Code(random_sites(_engine.read(task, start, size), 0))
+        )
+        if self._agent:
+            self._engine.code(task, start, start + size, code.number)
+        if piece and code.places is None:
+            self._emit(EventKind.NOTE, task, f"{piece.name} has no bytecode clock: signals wait for system calls")
+        elif code.places:
+            self._engine.clock(task, start, start + size, code.places)
+        return self._replace_random(task, start, code.random)
 
-    def _replace_random(self, task: int, start: int, size: int, piece: FilePiece | None) -> list[tuple[int, bytes]]:
-        """Puts a trap in the place of each rdrand and rdseed; returns what was written."""
-        sites = known_sites(self._writer.cache, piece, start) if piece else None
-        if sites is None:
-            sites = random_sites(_engine.read(task, start, size), start)
-            if piece:
-                remember_sites(self._writer.cache, piece, start, sites)
+    def _facts_of_code(self, task: int, process: int, piece: FilePiece, start: int) -> _Code:
+        """What is known of a piece that a task has mapped at `start`: from this recording, the cache, or by looking."""
+
+        def content() -> bytes | None:
+            return self._files.content(process, piece)
+
+        key = piece.hash, piece.offset, piece.length
+        if key not in self._code:
+            cache = self._writer.cache
+            random = known_sites(cache, piece)
+            if random is None:
+                random = random_sites(_engine.read(task, start, piece.length), 0)
+                remember_sites(cache, piece, random)
+            sites = sites_of(cache, piece, content) if self._agent else b""
+            places = places_of(cache, piece, content) if self._agent else b""
+            self._code[key] = _Code(random, piece, self._engine.add_sites(sites), sites, places)
+        return self._code[key]
+
+    def _replace_random(self, task: int, start: int, sites: list[RandomSite]) -> _Patches:
         patches = []
         for site in sites:
+            address = start + site.address
             try:
-                self._engine.patch(task, site.address, _engine.read(task, site.address, site.length))
+                self._engine.patch(task, address, _engine.read(task, address, site.length))
             except OSError:
-                self._emit(EventKind.NOTE, task, f"too many rdrand instructions: {site.address:#x} is not recorded")
+                self._emit(EventKind.NOTE, task, f"too many rdrand instructions: {address:#x} is not recorded")
                 break
             patch = trap_bytes(site)
-            _engine.write(task, site.address, patch)
-            patches.append((site.address, patch))
+            _engine.write(task, address, patch)
+            patches.append((address, patch))
         return patches
 
     def _map(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
@@ -379,14 +405,14 @@ class RecordingSession:
             self._complete(_lowest_of_stack(process, other) if self._engine.knows(other) else [])
             return
         if nr != _SYS_MMAP:
-            self._look_for_outsiders(task, process)
+            self._look_for_outsiders(task, procfs.read_maps(process))
             self._complete(_memory_of(process, result))
             return
         _, length, prot, flags, descriptor, offset = args
         descriptor &= 0xFFFFFFFF
         shared = flags & 0xF in _MAP_SHARED_TYPES
         if shared:
-            self._look_for_outsiders(task, process)
+            self._look_for_outsiders(task, procfs.read_maps(process))
         mapped = self._files.store_descriptor(process, descriptor, offset, length)
         if mapped is None:
             target = _target(process, descriptor)
@@ -402,10 +428,8 @@ class RecordingSession:
             (result + distance, piece._replace(shared=number)) for distance, piece in mapped.pieces
         ]
         if prot & _PROT_EXEC and not shared:
-            distance, piece = mapped.pieces[-1]
-            known_piece = piece if len(mapped.pieces) == 1 else None
-            outputs += self._replace_random(task, result, distance + piece.length, known_piece)
-            self._learn_sites(task, process, result, result + length, known_piece if mapped.is_elf else None)
+            elf_piece = mapped.pieces[0][1] if mapped.is_elf else None
+            outputs += self._learn_code(task, process, result, length, elf_piece)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:
@@ -458,21 +482,24 @@ class RecordingSession:
         )
         self._engine.complete(len(outputs), packed)
 
-    def _checksum(self, task: int, process: int, arrived: int = 1) -> None:
+    def _checksum(self, task: int, process: int, arrived: int = 1, maps: list[procfs.Mapping] | None = None) -> None:
         from .. import checksum  # first needed where the program has started, mostly where it ends
 
         with contextlib.suppress(OSError):
-            ranges = [list(r) for r in checksum.of_task(task)]
+            ranges = [list(r) for r in checksum.of_task(task, maps or procfs.read_maps(task))]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
     def _exiting(
         self, task: int, process: int, tasks: int, status: int, arrived: int, behind: int, unsettled: int
     ) -> None:
         # A task that dies amid computation has changed memory since its last event.
-        if tasks == 1:
-            self._look_for_outsiders(task, process)
-        if tasks == 1 and (arrived or behind) and not unsettled:
-            self._checksum(task, process, arrived)
+        if tasks > 1:
+            return
+        with contextlib.suppress(OSError):
+            maps = procfs.read_maps(process)
+            self._look_for_outsiders(task, maps)
+            if (arrived or behind) and not unsettled:
+                self._checksum(task, process, arrived, maps)
 
 
 def _current_core(allowed: set[int]) -> int:

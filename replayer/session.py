@@ -934,8 +934,8 @@ class ReplaySession:
         """One checksum of all memory that a task can write, for comparing two positions."""
         from hashlib import blake2b
 
-        digest = blake2b(digest_size=16)
-        for start, end, _, sums in checksum.of_task(self.real(task), merged=True):
+        digest, real = blake2b(digest_size=16), self.real(task)
+        for start, end, _, sums in checksum.of_task(real, procfs.read_maps(real), merged=True):
             digest.update(start.to_bytes(8, "little") + end.to_bytes(8, "little") + sums)
         return digest.hexdigest()
 

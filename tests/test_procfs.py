@@ -211,7 +211,7 @@ def test_private_pages_are_those_written(tmp_path: Path) -> None:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         anonymous, file = map(int, child.stdout.readline().split())
-        found = [procfs.private_pages(child.pid, start, start + 6 * page) for start in (anonymous, file)]
+        found = procfs.private_pages(child.pid, *((start, start + 6 * page) for start in (anonymous, file)))
         child.communicate(timeout=20)
     assert found[0] == [(anonymous + page, anonymous + 3 * page)]
     assert found[1] == [(file + 4 * page, file + 5 * page)]

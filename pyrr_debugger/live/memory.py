@@ -83,7 +83,7 @@ def copy(real: int, process: LiveProcess, shared: SharedObjects) -> None:
         process.call(_MMAP, mapping.start, length, mapping.prot, flags, _MINUS_ONE, 0)
         # What is mapped from replay's file of stored files is all of it content; else only pages that are there.
         known = [(mapping.start, mapping.end)]
-        for start, end in known if mapping.inode else procfs.private_pages(real, mapping.start, mapping.end):
+        for start, end in known if mapping.inode else procfs.private_pages(real, (mapping.start, mapping.end))[0]:
             _engine.live_copy(real, process.tid, start, end)
 
 
