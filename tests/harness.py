@@ -187,7 +187,7 @@ def _processes(session: int, known: set[int]) -> set[int]:
 
 
 @contextmanager
-def _nothing_left(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A started command in a session of its own. On the way out all of its processes are gone, or are
     killed by their ids and reported."""
     known = _processes(-1, set())
@@ -256,7 +256,7 @@ def run(command: Command, around: Surroundings = DEFAULT, merge: bool = False) -
     options = around.popen_options()
     result = None
     try:
-        with _nothing_left(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, **options) as process:
+        with started(words, stdin=stdin, stdout=subprocess.PIPE, stderr=stderr, **options) as process:
             out, err = process.communicate(around.stdin, around.timeout)
             result = Result(words, out, err or b"", _status(process.returncode))
     except LeftBehindError as error:
@@ -284,7 +284,7 @@ def run_on_terminal(command: Command, typed: bytes, around: Surroundings = DEFAU
 
         streams = {"stdin": slave, "stdout": slave, "stderr": slave}
         options = around.popen_options()
-        with _nothing_left(words, preexec_fn=control, **streams, **options) as process:
+        with started(words, preexec_fn=control, **streams, **options) as process:
             os.close(slave)
             slave = -1
             os.write(master, typed)
@@ -317,7 +317,7 @@ def run_and_kill(command: Command, seconds: float, output: Path, around: Surroun
     words = _words(around, command)
     options = around.popen_options()
     options |= {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with output.open("wb") as file, _nothing_left(words, stdout=file, **options) as process:
+    with output.open("wb") as file, started(words, stdout=file, **options) as process:
         with suppress(subprocess.TimeoutExpired):
             process.wait(seconds)
         process.kill()
