@@ -31,6 +31,12 @@ STATUS = {**dict.fromkeys(INTERRUPTED, 130), "alarm": 128 + signal.SIGALRM}
 RESULTS = os.environ.get("PYRR_RESULTS")
 
 
+@pytest.fixture(autouse=True)
+def heeded_interrupts() -> None:
+    """In the background jobs of a script SIGINT is ignored, and what they start would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def record(trace: Path, case: str, python: Path, around: Surroundings, chance: random.Random) -> harness.Result:
     """Records a case; one that waits for it gets its SIGINT, with or without its recorder, as from a terminal."""
     words = harness.record_words(trace, python, PROGRAM, case)
