@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import LONG, PYRR, Interpreter, Surroundings, interpreters, run
+from harness import LONG, PYRR, Interpreter, Surroundings, interpreters, run, started
 
 from pyrr_debugger.events import SyscallEvent, TickEvent
 from pyrr_debugger.hunt.course import stops
@@ -17,9 +19,8 @@ from pyrr_debugger.trace_reader import TraceReader
 
 RACES = Path(__file__).resolve().parent / "races"
 QUICK = ["check_then_act"]
-"""Those of the plain test run; PYRR_LONG=1 hunts all of the next."""
-NAMED = ["asyncio_interleaving", "check_then_act", "double_close", "signal_reentrancy"]
-"""Of which both lines have been seen to be named; docs/hunt.md says how far the others are."""
+"""Those of the plain test run; PYRR_LONG=1 hunts all."""
+ALL = sorted(path.stem for path in RACES.glob("*.py"))
 REPLAYS = 20 if LONG else 1
 SEED = 0
 
@@ -36,7 +37,7 @@ def hunt(tmp_path: Path, *words: str, status: int = 0) -> dict[str, Any]:
     return facts
 
 
-@pytest.mark.parametrize("name", NAMED if LONG else QUICK)
+@pytest.mark.parametrize("name", ALL if LONG else QUICK)
 def test_bug_is_found_and_its_lines_are_named(tmp_path: Path, name: str) -> None:
     program = RACES / f"{name}.py"
     decisive = [n for n, line in enumerate(program.read_text().split("\n"), 1) if line.endswith("# decides")]
@@ -69,6 +70,20 @@ def test_program_that_sleeps_for_good_hangs(tmp_path: Path) -> None:
     )
     assert facts["hung"], facts
     assert run([PYRR, "replay", facts["trace"]]).status == 0
+
+
+def test_signal_ends_hunt_and_its_program(tmp_path: Path) -> None:
+    """Nothing stays behind: no recorder, no program, no trace."""
+    seen = tmp_path / "seen"
+    code = f"import time; open({str(seen)!r}, 'w').close(); time.sleep(600)"
+    words = [str(PYRR), "hunt", "--keep", str(tmp_path / "kept"), "--", str(own_interpreter().path), "-c", code]
+    with started(words) as process:
+        while not seen.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == [seen]
 
 
 @pytest.mark.parametrize("seed", [3, 4])

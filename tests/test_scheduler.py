@@ -66,6 +66,7 @@ class State(ctypes.Structure):
         ("until_tick", ctypes.c_uint64),
         ("wish", ctypes.POINTER(Turn)),
         ("patience", ctypes.c_uint64),
+        ("heir", ctypes.POINTER(Turn)),
         ("idle", ctypes.c_uint64),
         ("random", ctypes.c_uint64),
         ("scale", ctypes.c_uint),

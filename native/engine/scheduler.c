@@ -12,6 +12,7 @@ enum {
     LONGEST_SLICE = 200 * 1000 * 1000, /* where turns do not end by time, a task that waits for others in a loop must not wait for ever */
     SHORT_PATIENCE = 10 * 1000 * 1000, /* CPython's thread asks for the interpreter's lock every 5 ms */
     LONG_PATIENCE = 60 * 1000 * 1000,
+    HEIR_PATIENCE = 20 * 1000 * 1000,
     LISTED_PATIENCE = 500 * 1000 * 1000,
     LOG_LIMIT = 1 << 20,
 };
@@ -71,6 +72,7 @@ void scheduler_remove(struct scheduler *scheduler, struct turn *turn)
             break;
         }
     if (scheduler->wish == turn) scheduler->wish = NULL;
+    if (scheduler->heir == turn) scheduler->heir = NULL;
     if (scheduler->current != turn) return;
     scheduler->current = NULL;
     scheduler->left = turn->number;
@@ -225,6 +227,27 @@ static uint64_t place_of_current(const struct scheduler *scheduler, bool able)
 
 static uint32_t number_of_current(const struct scheduler *scheduler) { return scheduler->current ? scheduler->current->number : scheduler->left; }
 
+/* False: too much time has been spent so. */
+static bool wait_for(struct scheduler *scheduler, struct turn *turn, uint64_t patience)
+{
+    bool limited = scheduler->policy == POLICY_CHAOS;
+    if (limited && scheduler->idle < patience) return false;
+    if (limited) scheduler->idle -= patience;
+    scheduler->patience = patience;
+    scheduler->wish = turn;
+    return true;
+}
+
+/* One that was left amid Python has the interpreter's lock. Who is to go on instead sleeps for the switch interval, asks for the
+   lock, and sleeps again, until the other has come to where it is handed over. */
+static bool heir_sleeps(struct scheduler *scheduler)
+{
+    struct turn *heir = scheduler->heir;
+    if (!heir || heir != scheduler->current || turn_can_go_on(heir)) return false;
+    scheduler->heir = NULL;
+    return heir->state == TASK_BLOCKED && heir->wakes;
+}
+
 struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_switch)
 {
     const struct turn *current = scheduler->current;
@@ -232,6 +255,7 @@ struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_
     scheduler->wish = NULL;
     if (scheduler->policy == POLICY_TURNS) return NULL;
     if (able ? !(may_switch && scheduler_is_over(scheduler, now)) : !next_turn(scheduler, NULL)) return NULL;
+    if (heir_sleeps(scheduler) && wait_for(scheduler, scheduler->current, HEIR_PATIENCE)) return scheduler->wish;
     if (scheduler->policy == POLICY_LIST) {
         scheduler->wish = listed_turn(scheduler, number_of_current(scheduler), place_of_current(scheduler, able));
         scheduler->patience = LISTED_PATIENCE;
@@ -241,9 +265,7 @@ struct turn *scheduler_wish(struct scheduler *scheduler, uint64_t now, bool may_
     if (able && scheduler->ranked) scheduler->current->rank = --scheduler->lowest;
     scheduler->wish = draw_turn(scheduler, able && draw(scheduler, 4));
     if (!scheduler->wish || turn_can_go_on(scheduler->wish)) return scheduler->wish;
-    scheduler->patience = draw(scheduler, 4) ? SHORT_PATIENCE : LONG_PATIENCE;
-    if (scheduler->idle < scheduler->patience) return scheduler->wish = NULL;
-    scheduler->idle -= scheduler->patience;
+    if (!wait_for(scheduler, scheduler->wish, draw(scheduler, 4) ? SHORT_PATIENCE : LONG_PATIENCE)) scheduler->wish = NULL;
     return scheduler->wish;
 }
 
@@ -282,6 +304,7 @@ struct turn *scheduler_choose(struct scheduler *scheduler, uint64_t now, bool ma
         if (next != current && able && scheduler->changes) scheduler->changes--;
         if (next != current && able && next == wish) current->demoted = ++scheduler->demotions;
         if (current && !able) current->sleeps++;
+        if (next != current) scheduler->heir = able ? next : NULL;
         scheduler->until = end_of_turn(scheduler, next);
     }
     scheduler->slice_start = now;

@@ -70,6 +70,7 @@ struct scheduler {
     uint64_t until_tick; /* or its all_ticks; 0: none */
     struct turn *wish; /* who should go on; it might sleep still */
     uint64_t patience; /* nanoseconds to wait for it */
+    struct turn *heir; /* who goes on for another that could have gone on, and has not slept since */
     uint64_t idle;     /* that may be spent on waiting, in all */
     uint64_t random;
     unsigned scale;    /* slices have up to 1 << scale calls */

@@ -6,6 +6,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -79,7 +80,7 @@ def command(
     if path.exists():
         raise PyrrError(f"{path} exists already: name another trace, or remove it")
     first = secrets.randbelow(MAX_SEED) if seed is None else seed
-    with _folder_beside(path) as folder, _telling() as tell:
+    with _ended_in_order(), _folder_beside(path) as folder, _telling() as tell:
         recorder = Recorder(list(command), folder, hang)
         found = _hunt(recorder, _wanted(until), range(first, first + runs), no_minimise, tell)
         if found:
@@ -142,6 +143,21 @@ def _moved(run: Run, path: Path) -> Run:
 
     os.rename(run.path, path)
     return replace(run, path=path)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Signals that end a program end this one as Ctrl-C does: the recorder is killed, and its traces are removed."""
+
+    def end(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    handlers = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PyrrError
+from ..pythonstack.linetable import NO_LINE
+from ..replayer.place import interpreter_of, python_thread
 from ..replayer.session import ReplaySession
 from ..replayer.stack import stack_of
 from ..trace_reader import TraceReader
@@ -221,20 +223,30 @@ class Minimiser:
             stop = between[len(between) - from_end]
             return self._fails([*self._schedule, (stop.number, stop.course, decided.task)])
 
-        failing = farthest(0, fails, len(between))
-        if failing == len(between):
-            return None
-        stop = between[len(between) - failing - 1]
-        behind = (stop.course >> 32) + 1 << 32
+        first = len(between) - farthest(0, fails, len(between))
+        if first < len(between):
+            number, calls = between[first].number, between[first].course >> 32
+        elif between:
+            number, calls = between[-1].number, (between[-1].course >> 32) + 1
+        else:
+            number, calls = decided.next, decided.next_at >> 32
+        begun = decided.next_at & AT_CALL if (number, calls) == (decided.next, decided.next_at >> 32) else 0
+        if self._ticks and (place := self._tick_before(number, calls, begun, decided.task)):
+            return place
+        return _place_at(self.smallest, between[first - 1].event, between[first - 1].task) if first else None
+
+    def _tick_before(self, number: int, calls: int, begun: int, then: int) -> Place | None:
+        """Where a task stands at the last of the ticks behind a call of its own, and behind `begun` of them, at which
+        `then` must not go on for the program to fail."""
 
         def left_at(tick: int) -> Schedule:
-            return [*self._schedule, (stop.number, behind | tick, decided.task)]
+            return [*self._schedule, (number, calls << 32 | tick, then)]
 
-        if self._ticks and not self._fails(left_at(1)):
-            tick = farthest(1, lambda tick: not self._fails(left_at(tick)), AT_SLEEP >> 4)
-            if place := self._place_in(left_at(tick), stop.number, behind | tick):
-                return place
-        return _place_at(self.smallest, stop.event, stop.task)
+        start = begun + 1
+        if start >= AT_SLEEP or self._fails(left_at(start)):
+            return None
+        tick = farthest(start, lambda tick: not self._fails(left_at(tick)), AT_SLEEP >> 4)
+        return self._place_in(left_at(tick), number, calls << 32 | tick)
 
     def _place_in(self, schedule: Schedule, task: int, course: int) -> Place | None:
         """Where a task stands when it is left there, in a recording made for that."""
@@ -290,6 +302,20 @@ def _place_at(run: Run, event: int, task: int) -> Place | None:
         with TraceReader(run.path) as trace, ReplaySession(trace) as session:
             session.seek(event)
             frames = stack_of(session, task).frames
+            begun = _about_to_begin(session, task, frames[0].address if frames else 0)
     except PyrrError:
         return None
-    return Place(task, tuple(Frame(f.file, f.line, f.function) for f in frames))
+    return Place(task, (*begun, *(Frame(f.file, f.line, f.function) for f in frames)))
+
+
+def _about_to_begin(session: ReplaySession, task: int, innermost: int) -> list[Frame]:
+    """A frame that has been made and not begun, on the first line of its body: a tick comes before it begins."""
+    interpreter, thread = interpreter_of(session, task), python_thread(session, task)
+    if interpreter is None or thread is None:
+        return []
+    reader = interpreter.reader()
+    frame = reader.top(thread.address)
+    if frame is None or frame.address == innermost:
+        return []
+    lines = (line for _, _, line in reader.code(frame.code).spans() if line not in (NO_LINE, frame.first_line))
+    return [Frame(frame.file, next(lines, frame.first_line), frame.function)]
