@@ -13,6 +13,8 @@
 #include "../agent/layout.h"
 #include "event.h"
 
+enum { LOOK_NANOSECONDS = 2 * 1000 * 1000 };
+
 static uint64_t behind(uint32_t offset) { return AGENT_TEXT + offset + SYSCALL_INSTRUCTION_BYTES; }
 
 bool recorder_install(struct recorder *recorder, struct task *task, uint64_t near)
@@ -303,7 +305,7 @@ static void note_tick(int signal, siginfo_t *info, void *context)
 }
 
 /* The agent makes calls without a stop, and a slice ends at a stop: while several tasks live, waiting for one is interrupted
-   once a slice. */
+   to see whether it is to make room. */
 void tick_slices(struct recorder *recorder, bool tick)
 {
     if (recorder->ticking == tick) return;
@@ -315,8 +317,7 @@ void tick_slices(struct recorder *recorder, bool tick)
     struct sigaction action = {.sa_sigaction = note_tick, .sa_flags = SA_SIGINFO};
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGURG, .sigev_value.sival_ptr = recorder};
     event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-    struct timespec slice = {.tv_nsec = (long)recorder->scheduler.slice};
-    struct itimerspec every = {slice, slice};
+    const struct itimerspec every = {{.tv_nsec = LOOK_NANOSECONDS}, {.tv_nsec = LOOK_NANOSECONDS}};
     recorder->ticking = sigaction(SIGURG, &action, NULL) == 0 && timer_create(CLOCK_MONOTONIC, &event, &recorder->slices) == 0;
     if (recorder->ticking) timer_settime(recorder->slices, 0, &every, NULL);
 }

@@ -275,6 +275,20 @@ static bool others_wait(const struct recorder *recorder, const struct task *task
     return false;
 }
 
+/* Whether a task that runs is to make room: at the end of its slice for those that can go on, and before that for those that have
+   been woken. Under chaos turns end as it is drawn. */
+static bool is_due(struct recorder *recorder, const struct task *task)
+{
+    struct scheduler *scheduler = &recorder->scheduler;
+    struct timespec now;
+    read_clock(&now);
+    if (nanoseconds(&recorder->start, &now) - scheduler->slice_start >= scheduler->slice) return others_wait(recorder, task);
+    if (scheduler->policy != POLICY_TURNS || task->hurried) return false;
+    for (const struct turn *turn = scheduler->first; turn; turn = turn->next)
+        if (turn->state == TASK_PENDING) scheduler_yield(scheduler);
+    return scheduler->yielded;
+}
+
 /* A fork may sleep, too, for the kernel's own reasons, but before or amid its copy of memory, which nobody must change then. */
 static bool waits_for_child(const struct task *task)
 {
@@ -353,7 +367,7 @@ static enum request await(struct recorder *recorder, struct task *task)
             drain(recorder, task);
             if (!recorder->ticked) return REQUEST_INTERRUPTED;
             recorder->ticked = 0;
-            if (others_wait(recorder, task)) end_slice(task);
+            if (is_due(recorder, task)) end_slice(task);
             continue;
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
