@@ -17,6 +17,7 @@ _COMMANDS = {
     "info": "Describe a trace.",
     "verify": "Replay a trace and compare all of its memory.",
     "ps": "Show the processes of a trace.",
+    "checkpoint": "Have a long trace opened anywhere at once.",
     "pack": "Make one file of a trace, to be kept or sent.",
     "state": "Show the kernel objects of a program at any position.",
     "ls": "List the traces.",

@@ -23,7 +23,7 @@ from .state.contents import Contents
 from .state.descriptors import status_of
 from .state.history import History
 from .syscalls import TABLE
-from .trace_format import HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC, hash_of
+from .trace_format import CHECKPOINTS, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC, hash_of
 from .trace_reader import TraceReader
 from .zstd import zstandard
 
@@ -111,6 +111,9 @@ def _write(
                 _add(archive, f"files/{name}", data)
         if redaction is None:
             _copy(archive, "events", reader.packed_events())
+            if checkpoints := reader.checkpoints():
+                with checkpoints:
+                    _copy(archive, CHECKPOINTS, checkpoints)
         else:
             header = redaction.value(header)
             header["redacted"] = {**redaction.statement(), "stops_at": stops_at}

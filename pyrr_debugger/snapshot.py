@@ -16,6 +16,7 @@ from .trace_format import FilePiece
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Protocol
 
     class StoredMemory(Protocol):
@@ -72,7 +73,7 @@ class Snapshot(NamedTuple):
     def from_wire(cls, wire: dict[str, Any]) -> Snapshot:
         """Raises TraceError when `wire` is not a snapshot."""
         try:
-            regions = tuple(_region(*r) for r in wire["regions"])
+            regions = tuple(region(*r) for r in wire["regions"])
             snapshot = cls(
                 str(wire["executable"]), regions, wire["registers"], wire["xstate"], int(wire["stack_limit"])
             )
@@ -83,7 +84,8 @@ class Snapshot(NamedTuple):
             raise TraceError(f"a snapshot of the trace is malformed ({error}): the trace is damaged") from None
 
 
-def _region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any, pages: Any) -> Region:
+def region(start: int, end: int, prot: int, shared: bool, name: str, piece: Any, pages: Any) -> Region:
+    """Raises TypeError or ValueError for what cannot be one."""
     aligned = start % PAGE == 0 and end % PAGE == 0
     if not (aligned and 0 <= start < end <= _ADDRESS_LIMIT and 0 <= prot <= 7):
         raise ValueError(f"region {start:#x}-{end:#x}")
@@ -103,19 +105,27 @@ def is_agent(mapping: procfs.Mapping) -> bool:
 def take(pid: int, pieces: dict[int, FilePiece], maps: list[procfs.Mapping]) -> Snapshot:
     """The snapshot of a stopped process with one task and these mappings; `pieces` are those of stored files, by the
     beginnings of the mappings. Raises OSError when it is gone."""
-    regions = []
-    maps = [m for m in maps if not (m.name.startswith(_KERNEL_OWN) or is_agent(m))]
+    executable = os.readlink(f"/proc/{pid}/exe")
+    registers, xstate = _engine.registers(pid), _engine.xstate(pid)
+    return Snapshot(executable, tuple(regions(pid, pieces, own(maps))), registers, xstate, procfs.stack_limit(pid))
+
+
+def own(maps: list[procfs.Mapping]) -> list[procfs.Mapping]:
+    """Those that are the program's, not the kernel's or the agent's."""
+    return [m for m in maps if not (m.name.startswith(_KERNEL_OWN) or is_agent(m))]
+
+
+def regions(pid: int, pieces: dict[int, FilePiece], maps: list[procfs.Mapping]) -> Iterator[Region]:
+    """The memory of a stopped process behind these mappings. Raises OSError when it is gone."""
     private = procfs.private_pages(pid, *((m.start, m.end) for m in maps))
     for mapping, runs in zip(maps, private, strict=True):
         piece = pieces.get(mapping.start)
-        if mapping.shared or (mapping.inode and not piece):
+        if mapping.shared and piece is not None and piece.shared:
+            runs = []  # they are its file's
+        elif mapping.shared or (mapping.inode and not piece):
             runs = [(mapping.start, mapping.end)]
         pages = tuple((start, _engine.read(pid, start, end - start)) for start, end in runs)
-        name = mapping.name
-        regions.append(Region(mapping.start, mapping.end, mapping.prot, mapping.shared, name, piece, pages))
-    executable = os.readlink(f"/proc/{pid}/exe")
-    registers, xstate = _engine.registers(pid), _engine.xstate(pid)
-    return Snapshot(executable, tuple(regions), registers, xstate, procfs.stack_limit(pid))
+        yield Region(mapping.start, mapping.end, mapping.prot, mapping.shared, mapping.name, piece, pages)
 
 
 def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, store: StoredMemory) -> None:
@@ -132,8 +142,8 @@ def restore(snapshot: Snapshot, engine: _engine.Replayer, task: int, pid: int, s
             start = lowest_stack(snapshot.stack_limit, region.start, region.end)
         if _touches_gate(start, region.end - start):
             raise PyrrError(f"the program has memory at {gate:#x}, where replay needs its own page")
-        if region.piece and not region.shared:
-            map_piece(engine, task, pid, start, region.end - start, region.prot, region.piece, store)
+        if region.piece and (region.piece.shared or not region.shared):
+            map_piece(engine, task, pid, start, region.end - start, region.prot, region.piece, store, region.shared)
         else:
             map_anonymous(engine, task, start, region.end - start, region.prot, region.shared)
             if region.piece:
@@ -183,9 +193,10 @@ def map_piece(
     prot: int,
     piece: FilePiece,
     store: StoredMemory,
+    shared: bool = False,
 ) -> None:
-    """Maps a private copy of part of a stored file, and zeros behind it, at exactly `start`. Raises PyrrError where
-    the kernel refuses."""
+    """Maps part of a stored file, and zeros behind it, at exactly `start`: a private copy, or its very memory. Raises
+    PyrrError where the kernel refuses."""
     length = -(-length // PAGE) * PAGE
     offset = store.offset(piece, length)
     if offset is None:
@@ -194,7 +205,7 @@ def map_piece(
         return
     if _touches_gate(start, length):
         raise ValueError(f"a file is mapped at {start:#x}, over replay's own page")
-    flags = _MAP_PRIVATE | _MAP_FIXED | _MAP_NORESERVE
+    flags = (_MAP_SHARED if shared else _MAP_PRIVATE) | _MAP_FIXED | _MAP_NORESERVE
     result = engine.inject(task, _MMAP, start, length, prot, flags, _engine.SHARED_DESCRIPTOR, offset)
     _demand(result - start, f"map {length} bytes of a file at {start:#x}")
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 FORMAT = 3
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""
 
+CHECKPOINTS = "checkpoints"
+"""The file of checkpoints in a trace, which has no part in its meaning."""
+
 READABLE = (1, 2, 3)
 """Versions that this reader knows: 1 has no events of the kinds from 10 on, 2 none from 13 on."""
 

@@ -12,13 +12,14 @@ import zlib
 
 from .errors import TraceError
 from .light import NamedTuple
+from .trace_format import CHECKPOINTS
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from typing import Protocol
 
     class TracePlace(Protocol):
-        """Where the members of a trace are: `header`, `events`, `files/HASH`. All raise TraceError."""
+        """Where the members of a trace are: `header`, `events`, `checkpoints`, `files/HASH`. All raise TraceError."""
 
         def part(self, name: str) -> Part:
             """A member, to be closed by the caller."""
@@ -50,7 +51,7 @@ _ZIP64 = 1  # number of the extra field
 _LARGEST_DIRECTORY = 1 << 28
 _FILES = "files/"
 MEMBERS = ("header", "events")
-"""What a trace has beside its stored files."""
+"""What every trace has beside its stored files."""
 
 
 class Part:
@@ -251,7 +252,7 @@ def _large(extra: bytes, values: list[int]) -> list[int]:
 
 
 def _is_member(name: str) -> bool:
-    return name in MEMBERS or (name.startswith(_FILES) and name[len(_FILES) :].isalnum())
+    return name in (*MEMBERS, CHECKPOINTS) or (name.startswith(_FILES) and name[len(_FILES) :].isalnum())
 
 
 def place_of(path: str) -> TracePlace:

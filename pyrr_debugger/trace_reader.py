@@ -10,7 +10,7 @@ import msgpack
 from .errors import TraceError
 from .events import EndEvent, decode
 from .light import NamedTuple
-from .trace_format import HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
+from .trace_format import CHECKPOINTS, HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
 from .trace_place import place_of
 from .zstd import zstandard
 
@@ -264,6 +264,23 @@ class TraceReader:
     def packed_events(self) -> Part:
         """The chunks of events as they lie there."""
         return self._place.part("events")
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether checkpoints lie in the trace."""
+        part = self.checkpoints()
+        if part:
+            part.close()
+        return part is not None
+
+    def checkpoints(self) -> Part | None:
+        """The file of checkpoints, to be closed by the caller; None if the trace has none."""
+        try:
+            return self._place.part(CHECKPOINTS)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise TraceError(f"{self.path}: its checkpoints: {error.strerror}") from None
 
     def _open_file(self, hash_: str) -> Part:
         if not hash_.isalnum():

@@ -121,6 +121,7 @@ def _hand_over(session: ReplaySession) -> None:
 
 def _run_with_progress(session: ReplaySession, position: int) -> None:
     """Shows progress on a terminal, for replays long enough to be waited for."""
+    session.approach(position)
     if position < _LONG or not sys.stderr.isatty():
         session.run(position)
         return

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from .checkpoints import Checkpoint, Checkpoints
     from .position import Position
     from .selection import Selection
+    from .stored import Place as StoredPlace
+    from .stored import Stored, Writer
     from .traps import Hit, Leg, Place, Steps, Ticks, Trap
 
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
@@ -57,6 +59,7 @@ _MOST_KEPT = 16
 _STEPS_TO_KEPT = 1000  # single steps before a place that is gone to; those before it are near then
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _FIRST_SEARCH = 8  # events that a search backward looks at first
+_TO_REBUILD = 0.25  # seconds of replay that going to a checkpoint on disk is worth
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
 _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
 _STUB = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "stub"))
@@ -106,6 +109,7 @@ class ReplaySession:
     `stdout` and `stderr` are descriptors to which the program's output goes as it is replayed; -1 is nowhere.
     With `verify`, checksums in the trace are compared, into `verification`. With a `selection`, only its events are
     replayed. `checkpoint_memory` is how many bytes `seek` may use for checkpoints: a quarter of what is free if None.
+    Without `checkpoints` those that the trace has on disk are not looked at.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class ReplaySession:
         verify: bool = False,
         selection: Selection | None = None,
         checkpoint_memory: int | None = None,
+        checkpoints: bool = True,
     ) -> None:
         """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
         trace.check()
@@ -144,9 +149,14 @@ class ReplaySession:
         self._ran = 0.0, 0  # seconds, and events replayed in them
         self._checkpoint_memory = checkpoint_memory
         self._checkpoints: Checkpoints | None = None
+        self._stored: Stored | None = None
         self._affinity = os.sched_getaffinity(0)
         try:
             _check_cpu(trace)
+            if checkpoints and not selection and trace.has_checkpoints:
+                from .stored import Stored
+
+                self._stored = Stored(trace)
             self._store.check()  # before anything runs, so that nothing damaged is replayed even in part
         except PyrrError:
             self.close()
@@ -167,6 +177,8 @@ class ReplaySession:
         self._engine.end()
         self._process.clear()
         self._chunks.close()
+        if self._stored:
+            self._stored.close()
         self._store.close()
         self._shared.close()
         os.sched_setaffinity(0, self._affinity)
@@ -370,9 +382,56 @@ class ReplaySession:
             raise PyrrError(f"{target} is outside of the trace, which has {self.trace.count} events")
         self._first_checkpoint()
         nearest = self.checkpoints.before(target)
-        if not nearest.position <= self.position <= target:
+        forward = nearest.position <= self.position <= target
+        if self.approach(target, self._cost if forward else nearest.cost):
+            self._take_checkpoint()
+        elif not forward:
             self._go_back(nearest)
         self._go_forward(target)
+
+    def approach(self, target: int, reachable: float = 0.0) -> bool:
+        """Goes to the last checkpoint on disk before a position, if there is one and that is sooner than from where one
+        may begin otherwise, so many seconds of replay behind the start."""
+        place = self._stored.before(target) if self._stored else None
+        if place is None or place.cost < reachable + _TO_REBUILD:
+            return False
+        self._rebuild(place)
+        return True
+
+    def _rebuild(self, place: StoredPlace) -> None:
+        from .tree import rebuild
+
+        assert self._stored
+        stored = self._stored.load(place)
+        for task in list(self._process):
+            self._engine.forget(task)
+        self._load(self.trace.chunk_of(place.position))
+        try:
+            self._engine.skip(place.position)
+            rebuild(stored.tree, self._engine, _STUB, self._shared, self._store)
+        except (OSError, LookupError, TypeError, ValueError, OverflowError) as error:
+            raise self._stored.damaged(error) from None
+        for part in (part for parts in stored.mapped.values() for part in parts):
+            self._engine.watch(part.start, part.end)
+        self._set_state(_State(stored.process, stored.mapped, stored.stack, False))
+        self._cost = place.cost
+        self._midway, self._place = 0, None
+
+    def store_checkpoints(self, writer: Writer, every: float) -> None:
+        """Runs to the end and writes a checkpoint after so many seconds of replay each, where one can be taken. Raises
+        OSError."""
+        from .stored import StoredCheckpoint
+        from .tree import capture
+
+        last = 0.0
+        while self.position < self.trace.count and not self._ended:
+            pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
+            self.run(self.position + max(1, int(every / 4 / pace)))
+            if self._cost - last < every or not self._process or self._ended:
+                continue
+            if tree := capture(self._engine, self._shared, self._store):
+                writer.add(StoredCheckpoint(self.position, self._cost, tree, self._process, self.mapped, self._stack))
+                last = self._cost
 
     def clear_interrupt(self) -> None:
         """Takes an `interrupt` back that came too late."""

@@ -21,6 +21,7 @@ _OBJECT_BITS = 42
 """Each recorded file has its own part of the one file here: 4 TB apart, which takes no room until written."""
 _STORED = 1 << 19
 """The parts from here on are the files of the store; those before are numbered by the trace."""
+LAST_SHARED = _STORED - 1
 _WRITTEN_AT_ONCE = 1 << 18
 _ELF_HEADER = struct.Struct("<32xQ14xHH")  # where the segments are listed, the size of an entry, their number
 _SEGMENT = struct.Struct("<I4xQ16xQ")  # kind, offset, length in the file
@@ -33,6 +34,7 @@ class SharedMemory:
     def __init__(self) -> None:
         self.descriptor = os.memfd_create("pyrr shared", os.MFD_CLOEXEC)
         os.truncate(self.descriptor, 1 << 62)
+        self.inode = os.fstat(self.descriptor).st_ino
 
     def close(self) -> None:
         """Gives the memory up, as far as this process holds it."""
@@ -43,6 +45,10 @@ class SharedMemory:
         if not (0 < number < _STORED and 0 <= at < 1 << _OBJECT_BITS):
             raise ValueError(f"shared file {number} at {at:#x}")
         return (number << _OBJECT_BITS) + at
+
+    def piece_at(self, offset: int, length: int) -> FilePiece:
+        """What is mapped from byte `offset` of the memory file, which is no part of the store."""
+        return FilePiece("", offset & (1 << _OBJECT_BITS) - 1, length, "", 0, offset >> _OBJECT_BITS)
 
     def fill(self, piece: FilePiece, store: StoredMemory) -> None:
         """Makes the memory as the file was when the piece was mapped."""
@@ -134,6 +140,14 @@ class StoredMemory:
             return None
         self._fill(part, end)
         return part.offset + piece.offset
+
+    def piece_at(self, offset: int, length: int) -> FilePiece | None:
+        """What is mapped from byte `offset` of the memory file; None where the store does not lie."""
+        if offset >> _OBJECT_BITS < _STORED:
+            return None
+        with self._lock:
+            hash_ = list(self._parts)[(offset >> _OBJECT_BITS) - _STORED]
+        return FilePiece(hash_, offset & (1 << _OBJECT_BITS) - 1, length, "")
 
     def content(self, hash_: str) -> bytes:
         """All of a stored file. Raises TraceError on damage."""

@@ -123,9 +123,8 @@ int checkpoint_restore(struct replayer *replayer, const struct checkpoint *check
     while (replayer->actors) replayer_forget(replayer, replayer->actors->task);
     replayer->due = NULL;
     if (!copy_files(&replayer->files, &replayer->file_count, checkpoint->files, checkpoint->file_count)) return -ENOMEM;
-    if (replayer->position > checkpoint->position || replayer->chunk_end < checkpoint->position) return -EINVAL;
-    for (; replayer->position < checkpoint->position; replayer->position++) read_skip(&replayer->cursor);
-    if (replayer->cursor.bad) return -EBADMSG;
+    int error = replayer_skip(replayer, checkpoint->position);
+    if (error) return error;
     if (!copy_actors(checkpoint->actors, &replayer->actors)) return -errno;
     if (checkpoint->due) replayer->due = replayer_find(replayer, checkpoint->due);
     replayer->due_ticks = checkpoint->due_ticks;

@@ -759,6 +759,64 @@ static PyObject *Replayer_actor(PyObject *self, PyObject *args)
     return actor ? Py_BuildValue("(isiK)", actor->real, stop_names[actor->stop], actor->signal, (unsigned long long)*actor->brk) : NULL;
 }
 
+/* The first actor that shares an actor's memory tells which address space it is. */
+static pid_t space_of(const struct replayer *state, const struct actor *actor)
+{
+    const struct actor *first = state->actors;
+    while (first->brk != actor->brk) first = first->next;
+    return first->task;
+}
+
+static PyObject *Replayer_actors(PyObject *self, PyObject *args)
+{
+    (void)args;
+    const struct replayer *state = &((Replayer *)self)->state;
+    if (state->due) return os_error(EBUSY);
+    PyObject *list = PyList_New(0);
+    for (struct actor *actor = state->actors; list && actor; actor = actor->next) {
+        PyObject *item = Py_BuildValue("(iiisiKNNNK)", actor->task, space_of(state, actor), actor->real_group, stop_names[actor->stop], actor->signal, (unsigned long long)actor->arrival,
+                                       PyBool_FromLong(actor->restarted), PyBool_FromLong(actor->agent), bytes_of(&actor->registers, sizeof actor->registers),
+                                       (unsigned long long)*actor->brk);
+        if (!item || PyList_Append(list, item)) Py_CLEAR(list);
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *Replayer_adopt(PyObject *self, PyObject *args)
+{
+    int task, signal, restarted;
+    const char *name;
+    unsigned long long arrival, brk;
+    Py_buffer registers;
+    if (!PyArg_ParseTuple(args, "isiKpy*K", &task, &name, &signal, &arrival, &restarted, &registers, &brk)) return NULL;
+    struct actor *actor = actor_of(self, task);
+    unsigned stop = STOP_NONE;
+    while (stop < STOP_DEAD && strcmp(stop_names[stop], name) != 0) stop++;
+    bool good = actor && stop != STOP_DEAD && registers.len == sizeof actor->registers;
+    if (good) {
+        memcpy(&actor->registers, registers.buf, sizeof actor->registers);
+        actor->stop = (enum stop)stop;
+        actor->signal = signal;
+        actor->arrival = arrival;
+        actor->restarted = restarted;
+        *actor->brk = brk;
+    }
+    PyBuffer_Release(&registers);
+    if (!actor) return NULL;
+    if (!good) return os_error(EINVAL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Replayer_skip(PyObject *self, PyObject *args)
+{
+    unsigned long long position;
+    if (!PyArg_ParseTuple(args, "K", &position)) return NULL;
+    int error = replayer_skip(&((Replayer *)self)->state, position);
+    if (error) return os_error(-error);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Replayer_clone(PyObject *self, PyObject *args)
 {
     int task;
@@ -907,6 +965,9 @@ static PyMethodDef Replayer_methods[] = {
     {"answer", Replayer_answer, METH_VARARGS, "answer(task, result): the result of a call that policy carried out."},
     {"forget", Replayer_forget, METH_VARARGS, "forget(task): a recorded task has ended."},
     {"actor", Replayer_actor, METH_VARARGS, "actor(task) -> (pid, stop, signal, brk)."},
+    {"actors", Replayer_actors, METH_NOARGS, "actors() -> [(task, space, group, stop, signal, arrival, restarted, agent, registers, brk)]: what adopt takes."},
+    {"adopt", Replayer_adopt, METH_VARARGS, "adopt(task, stop, signal, arrival, restarted, registers, brk): a rebuilt task stands where another stood."},
+    {"skip", Replayer_skip, METH_VARARGS, "skip(position): a later event of the chunk is the next one; what is there has been rebuilt."},
     {"end", Replayer_end, METH_NOARGS, "end(): ends and reaps all replayed processes."},
     {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},

@@ -734,6 +734,13 @@ void replayer_advance(struct replayer *replayer, struct actor *due)
     replayer->due_ticks = 0;
 }
 
+int replayer_skip(struct replayer *replayer, uint64_t position)
+{
+    if (replayer->position > position || replayer->chunk_end < position) return -EINVAL;
+    while (replayer->position < position) replayer_advance(replayer, NULL);
+    return replayer->cursor.bad ? -EBADMSG : 0;
+}
+
 /* Runs the due task on; whether it stays due, amid its way to the next event. */
 static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, uint64_t recorded)
 {

@@ -111,6 +111,8 @@ uint64_t replayer_written(struct replayer *replayer, const struct actor *actor);
 enum stop replayer_stop_of(const struct actor *actor, int status);
 /* Consumes the current event after policy has dealt with it. `due` may be NULL. */
 void replayer_advance(struct replayer *replayer, struct actor *due);
+/* Goes to a later event of the loaded chunk, where a checkpoint stands: nothing is replayed, and nobody is due. 0, or -errno. */
+int replayer_skip(struct replayer *replayer, uint64_t position);
 /* Whether a recorded file mapping lies there: madvise and mremap are Python's then. */
 bool replayer_has_file(const struct replayer *replayer, uint64_t start, uint64_t size);
 /* Whether the next event, if it is the task's, found it right behind its last one. */

@@ -75,12 +75,23 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "tasks": len(tasks),
         "status": status,
         "seconds": seconds,
+        "checkpoints": _checkpoints(reader),
         "sources": len(reader.header.get("sources", {})),
         "redacted": redacted,
         "bytes": reader.size,
         "event_bytes": reader.event_size,
         "warnings": list(dict.fromkeys(warnings)),
     }
+
+
+def _checkpoints(reader: TraceReader) -> int:
+    if not reader.has_checkpoints:
+        return 0
+    from ..replayer.stored import Stored
+
+    stored = Stored(reader)
+    stored.close()
+    return len(stored.places)
 
 
 def _order(header: dict[str, Any]) -> str | None:
@@ -136,6 +147,8 @@ def _print(facts: dict[str, Any]) -> None:
         "calls": calls,
         "size": f"{facts['bytes'] / 1e6:.1f} MB, of which events {facts['event_bytes'] / 1e6:.1f} MB",
     }
+    if facts["checkpoints"]:
+        rows["checkpoints"] = str(facts["checkpoints"])
     if facts["order"]:
         rows["turns"] = facts["order"]
     for name, value in rows.items():
