@@ -133,6 +133,7 @@ class TraceWriter:
                 except Exception as error:  # whatever it is, nobody must wait for this thread in vain
                     self.error = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
             self._queue.task_done()
+            task = None  # so that the recorder has its memory again
             task = self._queue.get()
 
     def _write_header(self) -> None:

@@ -143,12 +143,15 @@ static PyObject *module_xgetbv(PyObject *self, PyObject *args)
 
 /* --- Recorder --- */
 
+enum { SPARES = 8 }; /* as many chunks as may wait to be written (trace_writer.py) */
+
 typedef struct {
     PyObject_HEAD
     struct recorder state;
     PyObject *agent; /* the bytes of the image */
     PyTypeObject *chunk_type;
-    struct buffer spare; /* of a chunk that is written */
+    struct buffer spares[SPARES]; /* of chunks that are written */
+    size_t spare_count;
 } Recorder;
 
 /* Events on their way to the disk, with the memory they were written to. It goes back to the recorder in the end: fresh
@@ -169,14 +172,10 @@ static void Chunk_dealloc(PyObject *self)
 {
     Chunk *chunk = (Chunk *)self;
     PyTypeObject *type = Py_TYPE(self);
-    struct buffer *spare = &chunk->recorder->spare;
-    if (chunk->buffer.capacity > spare->capacity) {
-        buffer_free(spare);
-        *spare = chunk->buffer;
-        spare->size = 0;
-    } else {
-        buffer_free(&chunk->buffer);
-    }
+    Recorder *recorder = chunk->recorder;
+    chunk->buffer.size = 0;
+    if (recorder->spare_count < SPARES) recorder->spares[recorder->spare_count++] = chunk->buffer;
+    else buffer_free(&chunk->buffer);
     Py_DECREF(chunk->recorder);
     type->tp_free(self);
     Py_DECREF(type);
@@ -240,7 +239,7 @@ static void Recorder_dealloc(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
     recorder_free(&((Recorder *)self)->state);
-    buffer_free(&((Recorder *)self)->spare);
+    while (((Recorder *)self)->spare_count) buffer_free(&((Recorder *)self)->spares[--((Recorder *)self)->spare_count]);
     Py_XDECREF(((Recorder *)self)->agent);
     Py_XDECREF(((Recorder *)self)->chunk_type);
     type->tp_free(self);
@@ -319,8 +318,7 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
     if (!chunk) return NULL;
     chunk->recorder = (Recorder *)Py_NewRef(self);
     chunk->buffer = state->events;
-    state->events = recorder->spare;
-    recorder->spare = (struct buffer){0};
+    state->events = recorder->spare_count ? recorder->spares[--recorder->spare_count] : recorder_room();
     PyObject *data = PyMemoryView_FromObject((PyObject *)chunk);
     Py_DECREF(chunk);
     PyObject *result = data ? Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,

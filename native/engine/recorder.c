@@ -45,6 +45,13 @@ static void note_affinity(struct recorder *recorder)
     recorder->affinity_bytes = bytes > 0 ? (size_t)bytes : 0;
 }
 
+struct buffer recorder_room(void)
+{
+    struct buffer room = {.capacity = FLUSH_BYTES + AGENT_RING_LIMIT};
+    room.data = malloc(room.capacity);
+    return room.data ? room : (struct buffer){0};
+}
+
 void recorder_initialise(struct recorder *recorder)
 {
     memset(recorder, 0, sizeof *recorder);
@@ -54,6 +61,7 @@ void recorder_initialise(struct recorder *recorder)
     recorder->scheduler.until = UINT64_MAX;
     recorder->wait = recorder->follow_forks = true;
     recorder->ring_bytes = RING_BYTES;
+    recorder->events = recorder_room();
     note_affinity(recorder);
     for (int i = 1; i < 3; i++) {
         struct stat status;

@@ -156,6 +156,8 @@ struct recorder {
     size_t affinity_bytes;
 };
 
+/* Memory for the events of a chunk. What is not written to costs nothing, and growing would copy. */
+struct buffer recorder_room(void);
 void recorder_initialise(struct recorder *recorder);
 void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
