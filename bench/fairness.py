@@ -1,5 +1,5 @@
-"""Threads that compute, and one that sleeps 10 ms at a time: prints the median of the seconds by which it wakes too late.
-python bench/fairness.py [THREADS]"""
+"""Threads that compute, and one that sleeps 10 ms at a time: prints the median of the seconds by which it wakes too
+late. python bench/fairness.py [THREADS]"""
 
 import statistics
 import sys

@@ -74,7 +74,7 @@ def capture(engine: _engine.Replayer, shared: SharedMemory, store: StoredMemory)
 def _space(pid: int, pieces: _Pieces, agent: bool) -> Space:
     maps = snapshot.own([m for m in procfs.read_maps(pid) if m.start != _engine.GATE_PAGE])
     start, size = _TRAMPOLINES
-    runs = procfs.private_pages(pid, start, start + size) if agent else []
+    runs = procfs.private_pages(pid, (start, start + size))[0] if agent else []
     trampolines = tuple((at, _engine.read(pid, at, end - at)) for at, end in runs)
     return Space(tuple(snapshot.regions(pid, pieces.of(pid, maps), maps)), trampolines)
 
