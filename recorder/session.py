@@ -303,7 +303,7 @@ class RecordingSession:
 
     def _left(self, task: int, process: int, child: int) -> None:
         """A child is not recorded, and has its parent's shared memory."""
-        for mapping in procfs.read_maps(process):
+        for mapping in procfs.read_maps(task):
             if mapping.shared and mapping.prot & _PROT_WRITE:
                 self._emit(EventKind.NOTE, task, sharing(mapping, child))
 
@@ -329,7 +329,7 @@ class RecordingSession:
         for mapping in maps:
             if mapping.prot & _PROT_EXEC and mapping.inode and not mapping.shared:
                 size, piece = mapping.end - mapping.start, pieces.get(mapping.start)
-                self._learn_code(task, process, mapping.start, size, piece)
+                self._learn_code(task, mapping.start, size, piece)
         image = snapshot.take(process, pieces, maps).to_wire()
         image["agent"] = _engine.AGENT[0] if agent else 0
         image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
@@ -348,11 +348,11 @@ class RecordingSession:
         first = next((m.start for m in maps if m.name == program), 0)
         return self._engine.install(task, max(0, first - _STUB_DISTANCE))
 
-    def _learn_code(self, task: int, process: int, start: int, size: int, piece: FilePiece | None) -> _Patches:
+    def _learn_code(self, task: int, start: int, size: int, piece: FilePiece | None) -> _Patches:
         """Code has been mapped, as a piece of an ELF file or otherwise. Puts a trap in the place of each rdrand and
         rdseed, and tells the engine which system calls it may patch, and what ticks. Returns what was written."""
         code = (
-            self._facts_of_code(task, process, piece, start)
+            self._facts_of_code(task, piece, start)
             if piece
             else _Code(random_sites(_engine.read(task, start, size), 0))
         )
@@ -364,11 +364,11 @@ class RecordingSession:
             self._engine.clock(task, start, start + size, code.places)
         return self._replace_random(task, start, code.random)
 
-    def _facts_of_code(self, task: int, process: int, piece: FilePiece, start: int) -> _Code:
+    def _facts_of_code(self, task: int, piece: FilePiece, start: int) -> _Code:
         """What is known of a piece that a task has mapped at `start`: from this recording, the cache, or by looking."""
 
         def content() -> bytes | None:
-            return self._files.content(process, piece)
+            return self._files.content(task, piece)
 
         key = piece.hash, piece.offset, piece.length
         if key not in self._code:
@@ -398,28 +398,28 @@ class RecordingSession:
 
     def _map(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
         if nr == _SYS_MREMAP:
-            self._complete(_file_memory(process, result + args[1], result + args[2]))
+            self._complete(_file_memory(task, result + args[1], result + args[2]))
             return
         if nr in (_SYS_SETRLIMIT, _SYS_PRLIMIT):
             other = args[0] if nr == _SYS_PRLIMIT and args[0] else process
-            self._complete(_lowest_of_stack(process, other) if self._engine.knows(other) else [])
+            self._complete(self._lowest_of_stack(task, process, other))
             return
         if nr != _SYS_MMAP:
-            self._look_for_outsiders(task, procfs.read_maps(process))
-            self._complete(_memory_of(process, result))
+            self._look_for_outsiders(task, procfs.read_maps(task))
+            self._complete(_memory_of(task, result))
             return
         _, length, prot, flags, descriptor, offset = args
         descriptor &= 0xFFFFFFFF
         shared = flags & 0xF in _MAP_SHARED_TYPES
         if shared:
-            self._look_for_outsiders(task, procfs.read_maps(process))
-        mapped = self._files.store_descriptor(process, descriptor, offset, length)
+            self._look_for_outsiders(task, procfs.read_maps(task))
+        mapped = self._files.store_descriptor(task, descriptor, offset, length)
         if mapped is None:
-            target = _target(process, descriptor)
+            target = _target(task, descriptor)
             if shared:
                 text = f"{target} is mapped: what others write there later is not recorded"
                 self._emit(EventKind.NOTE, task, text)
-            self._complete(_memory_of(process, result))
+            self._complete(_memory_of(task, result))
             return
         known = len(self._shared)
         own = mapped.is_elf and not shared
@@ -429,7 +429,7 @@ class RecordingSession:
         ]
         if prot & _PROT_EXEC and not shared:
             elf_piece = mapped.pieces[0][1] if mapped.is_elf else None
-            outputs += self._learn_code(task, process, result, length, elf_piece)
+            outputs += self._learn_code(task, result, length, elf_piece)
         self._complete(outputs)
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:
@@ -439,19 +439,21 @@ class RecordingSession:
         """A file changed that is or was mapped: mappings show what it now holds. Or the kernel
         has copied a file to the program's stdout or stderr."""
         if nr in (_SYS_SENDFILE, _SYS_COPY_FILE_RANGE):
-            self._engine.complete(0, b"", _copied(process, nr, args, result))
+            self._engine.complete(0, b"", _copied(task, nr, args, result))
             return
         if nr == _SYS_PROCESS_VM_WRITEV:
-            self._complete(_written_to(process, args[0] & 0xFFFFFFFF, _vectors(process, args[3], args[4]), result))
+            self._complete(
+                self._written_to(task, process, args[0] & 0xFFFFFFFF, _vectors(task, args[3], args[4]), result)
+            )
             return
         descriptor = args[0] & 0xFFFFFFFF
-        if (memory := _memory_file(_target(process, descriptor))) is not None:
-            start, _ = _changed_part(process, descriptor, nr, args, result)
-            self._complete(_written_to(process, memory, [(start, result)], result))
+        if (memory := _memory_file(_target(task, descriptor))) is not None:
+            start, _ = _changed_part(task, descriptor, nr, args, result)
+            self._complete(self._written_to(task, process, memory, [(start, result)], result))
             return
         try:
-            start, end = _changed_part(process, descriptor, nr, args, result)
-            with open(f"/proc/{process}/fd/{descriptor}", "rb") as file:
+            start, end = _changed_part(task, descriptor, nr, args, result)
+            with open(f"/proc/{task}/fd/{descriptor}", "rb") as file:
                 status = os.fstat(file.fileno())
                 data = os.pread(file.fileno(), end - start, start)
             number = self._shared[status.st_dev, status.st_ino]
@@ -475,6 +477,26 @@ class RecordingSession:
         ]
         self._complete(outputs)
 
+    def _lowest_of_stack(self, task: int, process: int, target: int) -> list[tuple[int, bytes | ProcessWrite]]:
+        """The lowest word of the stack of a process: its address says how far the stack has grown."""
+        one = task if target == process else self._engine.task_of(target)
+        start = next((m.start for m in procfs.read_maps(one) if m.name == "[stack]"), None) if one else None
+        return self._written_to(task, process, target, [(start, 8)], 8) if start else []
+
+    def _written_to(
+        self, task: int, process: int, target: int, parts: list[tuple[int, int]], size: int
+    ) -> list[tuple[int, bytes | ProcessWrite]]:
+        """What a call of a task has written into the memory of a process, be it its own."""
+        outputs: list[tuple[int, bytes | ProcessWrite]] = []
+        for address, length in parts:
+            # Memory is read of the task, or of any of a process: the first one may have ended, and have none.
+            one = task if target == process else self._engine.task_of(target) or target
+            data = _engine.read(one, address, min(length, size))
+            size -= len(data)
+            if data:
+                outputs.append((address, data if target == process else ProcessWrite(target, data)))
+        return outputs
+
     def _complete(self, outputs: Any) -> None:
         packer = msgpack.Packer()
         packed = b"".join(
@@ -496,7 +518,7 @@ class RecordingSession:
         if tasks > 1:
             return
         with contextlib.suppress(OSError):
-            maps = procfs.read_maps(process)
+            maps = procfs.read_maps(task)
             self._look_for_outsiders(task, maps)
             if (arrived or behind) and not unsettled:
                 self._checksum(task, process, arrived, maps)
@@ -556,49 +578,30 @@ def _hide_vdso(task: int, maps: list[procfs.Mapping]) -> None:
         at += 2
 
 
-def _memory_of(process: int, address: int) -> list[tuple[int, bytes]]:
+def _memory_of(task: int, address: int) -> list[tuple[int, bytes]]:
     """The readable content of the mapping at an address."""
-    for mapping in procfs.read_maps(process):
+    for mapping in procfs.read_maps(task):
         if mapping.start <= address < mapping.end:
-            return [(mapping.start, _engine.read(process, mapping.start, mapping.end - mapping.start))]
+            return [(mapping.start, _engine.read(task, mapping.start, mapping.end - mapping.start))]
     return []
 
 
-def _file_memory(process: int, start: int, end: int) -> list[tuple[int, bytes]]:
+def _file_memory(task: int, start: int, end: int) -> list[tuple[int, bytes]]:
     """What a mapping of a file shows from `start`, by which it has just grown; nothing where it is anonymous."""
-    for mapping in procfs.read_maps(process):
+    for mapping in procfs.read_maps(task):
         if mapping.inode and mapping.start <= start < mapping.end:
-            return [(start, _engine.read(process, start, min(end, mapping.end) - start))]
+            return [(start, _engine.read(task, start, min(end, mapping.end) - start))]
     return []
 
 
-def _lowest_of_stack(process: int, target: int) -> list[tuple[int, bytes | ProcessWrite]]:
-    """The lowest word of the stack of a process: its address says how far the stack has grown."""
-    start = next((m.start for m in procfs.read_maps(target) if m.name == "[stack]"), None)
-    return _written_to(process, target, [(start, 8)], 8) if start else []
-
-
-def _vectors(process: int, address: int, count: int) -> list[tuple[int, int]]:
-    words = memoryview(_engine.read(process, address, 16 * min(count, 1024))).cast("Q")
+def _vectors(task: int, address: int, count: int) -> list[tuple[int, int]]:
+    words = memoryview(_engine.read(task, address, 16 * min(count, 1024))).cast("Q")
     return list(zip(words[::2], words[1::2], strict=True))
 
 
-def _written_to(
-    writer: int, process: int, parts: list[tuple[int, int]], size: int
-) -> list[tuple[int, bytes | ProcessWrite]]:
-    """What a call has written into the memory of a process, be it its own."""
-    outputs: list[tuple[int, bytes | ProcessWrite]] = []
-    for address, length in parts:
-        data = _engine.read(process, address, min(length, size))
-        size -= len(data)
-        if data:
-            outputs.append((address, data if process == writer else ProcessWrite(process, data)))
-    return outputs
-
-
-def _target(process: int, descriptor: int) -> str:
+def _target(task: int, descriptor: int) -> str:
     try:
-        return os.readlink(f"/proc/{process}/fd/{descriptor}")
+        return os.readlink(f"/proc/{task}/fd/{descriptor}")
     except OSError:
         return f"descriptor {descriptor}"
 
@@ -610,7 +613,7 @@ def _memory_file(target: str) -> int | None:
     return int(parts[2]) if own and parts[2].isdecimal() else None
 
 
-def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...], result: int) -> tuple[int, int]:
+def _changed_part(task: int, descriptor: int, nr: int, args: tuple[int, ...], result: int) -> tuple[int, int]:
     """The byte range of a file that a call has changed; all of it where the call does not tell."""
     if nr in (_SYS_PWRITE64, _SYS_PWRITEV):
         return args[3], args[3] + result
@@ -618,19 +621,19 @@ def _changed_part(process: int, descriptor: int, nr: int, args: tuple[int, ...],
         return args[1] // snapshot.PAGE * snapshot.PAGE, args[1]
     if nr == _SYS_FALLOCATE:
         return args[2], args[2] + args[3]
-    position = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
+    position = next(d.pos for d in procfs.descriptors(task) if d.number == descriptor)
     return max(0, position - result), position
 
 
-def _copied(process: int, nr: int, args: tuple[int, ...], result: int) -> bytes:
+def _copied(task: int, nr: int, args: tuple[int, ...], result: int) -> bytes:
     """What sendfile(2) or copy_file_range(2) has just copied, read from the source once more."""
     source, pointer = (args[1], args[2]) if nr == _SYS_SENDFILE else (args[0], args[1])
     descriptor = source & 0xFFFFFFFF
     if pointer:
-        end = int.from_bytes(_engine.read(process, pointer, 8), "little")
+        end = int.from_bytes(_engine.read(task, pointer, 8), "little")
     else:
-        end = next(d.pos for d in procfs.descriptors(process) if d.number == descriptor)
-    with open(f"/proc/{process}/fd/{descriptor}", "rb") as file:
+        end = next(d.pos for d in procfs.descriptors(task) if d.number == descriptor)
+    with open(f"/proc/{task}/fd/{descriptor}", "rb") as file:
         return os.pread(file.fileno(), result, end - result)
 
 

@@ -71,6 +71,7 @@ NAMES = [
     "killed_by_signal",
     "large_allocation",
     "late_sleep",
+    "leader_ended",
     "library_swapped",
     "long_output",
     "long_directory",

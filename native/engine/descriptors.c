@@ -70,7 +70,7 @@ void watch_memory_file(struct recorder *recorder, const struct task *task, int64
     if (task->row->effect != EFFECT_OPEN || result < 0 || task->inputs.size < sizeof name) return;
     if (memcmp(task->inputs.data + task->inputs.size - sizeof name, name, sizeof name) != 0) return;
     char path[48], target[64] = "";
-    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->group->pid, (int)result);
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->turn.tid, (int)result);
     if (readlink(path, target, sizeof target - 1) > 0 && strncmp(target, "/proc/", 6) == 0 && stat(path, &status) == 0)
         recorder_watch(recorder, status.st_dev, status.st_ino);
 }

@@ -527,6 +527,13 @@ static PyObject *Recorder_knows(PyObject *self, PyObject *args)
     return PyBool_FromLong(recorder_knows(&((Recorder *)self)->state, pid));
 }
 
+static PyObject *Recorder_task_of(PyObject *self, PyObject *args)
+{
+    int pid;
+    if (!PyArg_ParseTuple(args, "i", &pid)) return NULL;
+    return PyLong_FromLong(task_of(&((Recorder *)self)->state, pid));
+}
+
 static PyMethodDef Recorder_methods[] = {
     {"spawn", Recorder_spawn, METH_VARARGS, "spawn(path, argv, envp) -> pid: start a program, seized."},
     {"run", Recorder_run, METH_NOARGS, "run() -> request: record until policy is needed."},
@@ -546,6 +553,7 @@ static PyMethodDef Recorder_methods[] = {
     {"decisions", Recorder_decisions, METH_NOARGS, "decisions() -> [(task, course, next, from, to, next_at, event, preempts)]: of the scheduler, but for the usual ones."},
     {"deadlocked", Recorder_deadlocked, METH_NOARGS, "deadlocked() -> bool: every task sleeps until another one wakes it."},
     {"kill", Recorder_kill, METH_NOARGS, "kill(): SIGKILL for every recorded process."},
+    {"task_of", Recorder_task_of, METH_VARARGS, "task_of(pid) -> int: a task of the recorded process that has not ended, or 0."},
     {"knows", Recorder_knows, METH_VARARGS, "knows(pid) -> bool: it is a recorded process, or was until lately."},
     {NULL, NULL, 0, NULL},
 };

@@ -171,6 +171,8 @@ void recorder_detach(struct recorder *recorder, const char *reason);
 /* Whether every task sleeps until another one wakes it. */
 bool recorder_is_deadlocked(const struct recorder *recorder);
 void recorder_kill(const struct recorder *recorder);
+/* A task of a process that has not ended, as the first may have; 0: there is none. */
+pid_t task_of(const struct recorder *recorder, pid_t pid);
 /* Whether this is one of the recorded processes, or was until lately. */
 bool recorder_knows(const struct recorder *recorder, pid_t pid);
 /* Puts the agent into a program that has just been executed. False where the kernel does not let us. */

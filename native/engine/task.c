@@ -28,10 +28,16 @@ void remove_task(struct recorder *recorder, struct task *task)
     free(task);
 }
 
-bool recorder_knows(const struct recorder *recorder, pid_t pid)
+pid_t task_of(const struct recorder *recorder, pid_t pid)
 {
     for (const struct task *task = first_task(recorder); task; task = next_task(task))
-        if (task->group && task->group->pid == pid) return true;
+        if (task->group && task->group->pid == pid) return task->turn.tid;
+    return 0;
+}
+
+bool recorder_knows(const struct recorder *recorder, pid_t pid)
+{
+    if (task_of(recorder, pid)) return true;
     for (unsigned i = 0; i < ENDED; i++)
         if (pid && recorder->ended[i] == pid) return true;
     return false;

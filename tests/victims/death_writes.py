@@ -7,7 +7,9 @@ import os
 import signal
 import threading
 import time
+import warnings
 
+warnings.simplefilter("ignore", DeprecationWarning)
 EOWNERDEAD, PTHREAD_MUTEX_ROBUST, PTHREAD_PROCESS_SHARED = 130, 1, 1
 CLONE_VM, CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x100, 0x200000, 0x1000000
 libc = ctypes.CDLL(None, use_errno=True)

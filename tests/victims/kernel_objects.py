@@ -15,7 +15,9 @@ import struct
 import tempfile
 import termios
 import threading
+import warnings
 
+warnings.simplefilter("ignore", DeprecationWarning)
 libc = ctypes.CDLL(None, use_errno=True)
 folder = os.path.realpath(tempfile.mkdtemp())
 kept = []
