@@ -646,19 +646,32 @@ static enum outcome feed_instruction(struct replayer *replayer, struct actor *ac
     return OUTCOME_POSITION;
 }
 
-/* Runs a task on to where it has these registers: where it waited for another (spin.c). */
+/* Whether a task that has the registers of a place waits there, and so comes back to it. Otherwise it has gone on. */
+static bool waits_there(struct actor *actor, const struct user_regs_struct *place, int *status)
+{
+    if (trap_arm_place(actor->real, 0) || !set_resume_flag(actor, false)) return false;
+    for (unsigned i = 0; i < LONGEST_LOOP && !touches_gate(actor, actor->registers.rip, 1) && !tracee_at_call(actor->real, actor->registers.rip); i++) {
+        if (ptrace(PTRACE_SINGLESTEP, actor->real, 0, 0) || !tracee_wait(actor->real, status) || !WIFSTOPPED(*status)) return false;
+        if (tracee_get_registers(actor->real, &actor->registers) || *status >> 8 != SIGTRAP) return false;
+        if (tracee_same_place(&actor->registers, place)) return true;
+    }
+    if (trap_arm_place(actor->real, place->rip)) *status = 0;
+    return false;
+}
+
+/* Runs a task on to where it waited for another (spin.c): where it has these registers and comes back to them. */
 static bool run_to_place(struct replayer *replayer, struct actor *actor, const struct user_regs_struct *place)
 {
-    bool come = false, runs = true;
-    int status;
+    int status = SIGTRAP << 8;
     replayer_prepare(replayer, actor);
     replayer_wind(replayer, actor, 0);
     actor->armed = 0;
-    if (trap_arm_place(actor->real, place->rip)) return false;
-    if (tracee_get_registers(actor->real, &actor->registers)) return false;
-    while (!(come = tracee_same_place(&actor->registers, place)) && runs) {
-        runs = (actor->registers.rip != place->rip || set_resume_flag(actor, true)) && run_once(replayer, actor, false, &status)
-            && status >> 8 == SIGTRAP && actor->registers.rip == place->rip;
+    if (trap_arm_place(actor->real, place->rip) || tracee_get_registers(actor->real, &actor->registers)) return false;
+    bool come = false, runs = true;
+    while (runs && !come) {
+        come = tracee_same_place(&actor->registers, place) && waits_there(actor, place, &status);
+        runs = come || (status >> 8 == SIGTRAP && (actor->registers.rip != place->rip || set_resume_flag(actor, true))
+                        && run_once(replayer, actor, false, &status) && status >> 8 == SIGTRAP && actor->registers.rip == place->rip);
     }
     trap_arm_place(actor->real, 0);
     return set_resume_flag(actor, false) && come;

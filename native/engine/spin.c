@@ -1,6 +1,7 @@
 /* Waiting for another task by looking at memory: neither a call nor a tick comes then, and nobody else would go on. Such a loop
    comes back to the same registers within a few instructions. There the task is left, and replay finds the place by them: a loop
-   that changes nothing is in the same state each time it comes by. */
+   that changes nothing is in the same state each time it comes by. The same registers may come before the wait begins, and when it is
+   over, but then the task does not come back to them. */
 #include "recording.h"
 
 #include <signal.h>
@@ -10,7 +11,7 @@
 #include "events.h"
 
 /* TRAP_STEP: si_code TRAP_TRACE of a SIGTRAP (asm-generic/siginfo.h). */
-enum { LONGEST_LOOP = 96, TRAP_STEP = 2 };
+enum { TRAP_STEP = 2 };
 
 /* Makes a step. False where something else has happened, which is kept as the stop of the task. */
 static bool step(struct task *task, struct user_regs_struct *registers)
@@ -25,16 +26,10 @@ static bool step(struct task *task, struct user_regs_struct *registers)
     return false;
 }
 
-static bool is_call(pid_t tid, uint64_t rip)
-{
-    uint8_t code[2];
-    return tracee_read(tid, rip, code, sizeof code) != sizeof code || (code[0] == 0x0f && (code[1] == 0x05 || code[1] == 0x34)) || code[0] == 0xcd;
-}
-
 static bool is_own_code(const struct task *task, const struct user_regs_struct *registers)
 {
     uint64_t rip = registers->rip;
-    return !(rip >= GATE_PAGE && rip < AGENT_END) && space_unmoved(task->group->space, rip) == rip && !is_call(task->turn.tid, rip);
+    return !(rip >= GATE_PAGE && rip < AGENT_END) && space_unmoved(task->group->space, rip) == rip && !tracee_at_call(task->turn.tid, rip);
 }
 
 static bool comes_back(struct task *task, const struct user_regs_struct *first)

@@ -33,6 +33,12 @@ bool tracee_same_place(const struct user_regs_struct *one, const struct user_reg
     return memcmp(&registers, other, sizeof registers) == 0;
 }
 
+bool tracee_at_call(pid_t tid, uint64_t rip)
+{
+    uint8_t code[2];
+    return tracee_read(tid, rip, code, sizeof code) != sizeof code || (code[0] == 0x0f && (code[1] == 0x05 || code[1] == 0x34)) || code[0] == 0xcd;
+}
+
 void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, const uint64_t arguments[6])
 {
     registers->rax = number;

@@ -27,6 +27,10 @@ static inline bool is_restart(int64_t result) { return result <= -ERESTARTSYS_ &
 int tracee_get_registers(pid_t tid, struct user_regs_struct *registers);
 int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers);
 /* Whether registers are the same, but for what debugging leaves in the flags. */
+/* How many instructions a loop may have in which a task waits for another by looking at memory. */
+enum { LONGEST_LOOP = 96 };
+/* Whether the instruction is a system call, or cannot be read. */
+bool tracee_at_call(pid_t tid, uint64_t rip);
 bool tracee_same_place(const struct user_regs_struct *one, const struct user_regs_struct *other);
 /* Sets the registers with which a system call instruction makes this call. */
 void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, const uint64_t arguments[6]);

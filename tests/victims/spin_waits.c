@@ -1,4 +1,5 @@
-/* Two threads hand a turn to and fro, and wait for it by looking at memory: in a bare loop, with `pause`, through a function. */
+/* Two threads hand a turn to and fro, and wait for it by looking at memory: in a bare loop, with `pause`, through a function.
+   Each way twice: nothing but memory tells the second wait from the first. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -6,12 +7,21 @@
 enum { ROUNDS = 12, WAYS = 3 };
 
 static atomic_int turn;
-static unsigned order[2 * ROUNDS], entries;
+static volatile unsigned order[2 * ROUNDS], entries, rounds[2];
 
 static __attribute__((noinline)) int is_turn(int mine) { return atomic_load(&turn) == mine; }
 
-static void wait_for(int mine, unsigned way)
+/* What is left in registers would tell the rounds apart. */
+static void forget(void)
 {
+    __asm__ volatile("xorl %%eax, %%eax\n\txorl %%ecx, %%ecx\n\txorl %%edx, %%edx\n\txorl %%esi, %%esi\n\txorl %%edi, %%edi\n\t"
+                     "xorl %%r8d, %%r8d\n\txorl %%r9d, %%r9d\n\txorl %%r10d, %%r10d\n\txorl %%r11d, %%r11d" ::: "rax", "rcx", "rdx", "rsi",
+                     "rdi", "r8", "r9", "r10", "r11", "cc");
+}
+
+static __attribute__((noinline)) void wait_for(int mine, unsigned way)
+{
+    forget();
     if (way == 0) while (atomic_load(&turn) != mine) {}
     if (way == 1) while (atomic_load(&turn) != mine) __builtin_ia32_pause();
     if (way == 2) while (!is_turn(mine)) {}
@@ -20,9 +30,9 @@ static void wait_for(int mine, unsigned way)
 static void *work(void *number)
 {
     int mine = *(int *)number;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        wait_for(mine, round % WAYS);
-        order[entries++] = (unsigned)mine * 100 + round;
+    while (rounds[mine] < ROUNDS) {
+        wait_for(mine, rounds[mine] / 2 % WAYS);
+        order[entries++] = (unsigned)mine * 100 + rounds[mine]++;
         atomic_store(&turn, !mine);
     }
     return NULL;
