@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import time
+import zlib
 
+_HEAD = struct.Struct("<4sII")  # of an entry of records: magic, bytes that follow, their crc32
+_MAGIC = b"pyrr"
 _SETTLED_SECONDS = 2.0
 """A file changed this recently might change again within the granularity of its times."""
 
@@ -58,28 +62,32 @@ class FileCache:
         with contextlib.suppress(OSError):
             os.symlink(fact, os.path.join(self._folder, name))
 
-    def recall_bytes(self, name: str) -> bytes | None:
-        """What `remember_bytes` has kept under a name, or what a crash of the machine has left of it."""
+    def recall_records(self, name: str, size: int) -> bytes | None:
+        """The records, `size` bytes each, that `remember_records` has kept under a name, unless a crash of the machine
+        has left something else of them."""
         try:
             file = os.open(os.path.join(self._folder, name), os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
-            return os.read(file, os.fstat(file).st_size)
+            content = os.read(file, os.fstat(file).st_size)
         except OSError:
             return None
         finally:
             os.close(file)
+        records = content[_HEAD.size :]
+        whole = content[: _HEAD.size] == _HEAD.pack(_MAGIC, len(records), zlib.crc32(records))
+        return records if whole and len(records) % size == 0 else None
 
-    def remember_bytes(self, name: str, content: bytes) -> None:
-        """Keeps some bytes under a name, in the place of those that are there. Readers see the one or the other."""
+    def remember_records(self, name: str, records: bytes) -> None:
+        """Keeps records under a name, in the place of those that are there. Readers see the ones or the others."""
         target = os.path.join(self._folder, name)
         temporary = f"{target}.{os.getpid()}"
         with contextlib.suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             try:
                 with open(temporary, "xb") as file:
-                    file.write(content)
+                    file.write(_HEAD.pack(_MAGIC, len(records), zlib.crc32(records)) + records)
                 os.replace(temporary, target)
             except OSError:
                 os.unlink(temporary)

@@ -7,7 +7,6 @@ What is known of a file is kept in the cache: a recording starts often, and must
 from __future__ import annotations
 
 import struct
-import zlib
 
 from ..light import NamedTuple
 
@@ -18,13 +17,11 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-JUDGEMENT = 3
+JUDGEMENT = 4
 """Version of the rules in judgement.py and of a record: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_REGION = 16
 _RECORD = struct.Struct("<IBB17sB")
-_HEAD = struct.Struct("<4sII")  # magic, bytes that follow, their crc32
-_MAGIC = b"site"
 _SYSCALL_BYTES = 2
 
 
@@ -78,20 +75,12 @@ def syscall_sites(elf: bytes, offset: int, length: int) -> list[Site]:
 def known_sites(cache: FileCache, piece: FilePiece) -> bytes | None:
     """The sites of a piece of a file, packed, as `remember_sites` kept them; empty if it has none, None if that is not
     known or what was kept is damaged."""
-    content = cache.recall_bytes(_name(piece))
-    if content is None or len(content) < _HEAD.size:
-        return None
-    magic, length, crc = _HEAD.unpack_from(content)
-    packed = content[_HEAD.size :]
-    if magic != _MAGIC or length != len(packed) or length % _RECORD.size or crc != zlib.crc32(packed):
-        return None
-    return packed
+    return cache.recall_records(_name(piece), _RECORD.size)
 
 
 def remember_sites(cache: FileCache, piece: FilePiece, packed: bytes) -> None:
     """Keeps the packed sites of a piece of a file for later recordings."""
-    head = _HEAD.pack(_MAGIC, len(packed), zlib.crc32(packed))
-    cache.remember_bytes(_name(piece), head + packed)
+    cache.remember_records(_name(piece), packed)
 
 
 def note_used(cache: FileCache, piece: FilePiece, known: bytes, met: bytes) -> None:

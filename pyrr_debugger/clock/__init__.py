@@ -8,7 +8,6 @@ them count. A file that is no CPython, or is built in a way that is not known, h
 from __future__ import annotations
 
 import struct
-import zlib
 
 from ..light import NamedTuple
 
@@ -19,13 +18,11 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-RULES = 3
+RULES = 4
 """Version of the rules in tables.py and opcodes.py: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_MOVED = 14
 _PLACE = struct.Struct(f"<qqBB{LONGEST_MOVED}s")
-_HEAD = struct.Struct("<4sII")  # magic, bytes that follow, their crc32
-_MAGIC = b"tick"
 _NO_CLOCK = bytes(_PLACE.size)
 """In the place of the places of an interpreter that has none."""
 _SIGN = b"PYTHONHASHSEED"
@@ -56,14 +53,14 @@ def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | 
     """The places of an ELF file of which a piece of code is mapped, packed: from the cache, or else found in the file's
     whole content, for which `content` is called (None if it cannot be had). Empty if it is no interpreter, None if it
     is one in which none are found."""
-    packed = _known(cache, piece)
+    name = f"{piece.hash}-{piece.offset}-clock-{RULES}"
+    packed = cache.recall_records(name, _PLACE.size)
     if packed is None:
         elf = content()
         if elf is None:
             return b""
         packed = pack(places_in(elf, piece.offset)) or (_NO_CLOCK if is_interpreter(elf) else b"")
-        head = _HEAD.pack(_MAGIC, len(packed), zlib.crc32(packed))
-        cache.remember_bytes(_name(piece), head + packed)
+        cache.remember_records(name, packed)
     return None if packed == _NO_CLOCK else packed
 
 
@@ -79,18 +76,3 @@ def places_in(elf: bytes, offset: int) -> list[Place]:
     from .tables import ticking_places
 
     return ticking_places(elf, offset)
-
-
-def _known(cache: FileCache, piece: FilePiece) -> bytes | None:
-    content = cache.recall_bytes(_name(piece))
-    if content is None or len(content) < _HEAD.size:
-        return None
-    magic, length, crc = _HEAD.unpack_from(content)
-    packed = content[_HEAD.size :]
-    if magic != _MAGIC or length != len(packed) or length % _PLACE.size or crc != zlib.crc32(packed):
-        return None
-    return packed
-
-
-def _name(piece: FilePiece) -> str:
-    return f"{piece.hash}-{piece.offset}-clock-{RULES}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .layouts import Layout
@@ -113,15 +113,11 @@ _NEW = ObjectLayout(
 )
 
 
-def _changed(layout: ObjectLayout, **changes: int | bool | None) -> ObjectLayout:
-    return ObjectLayout(**{**layout.__dict__, **changes})
-
-
 OBJECT_LAYOUTS: dict[tuple[int, int], ObjectLayout] = {
-    (3, 8): _changed(_OLD, interpreter_sysdict=72),
-    (3, 9): _changed(_OLD, cached_keys=864),
-    (3, 10): _changed(_OLD, frame_variables=352, function_name=32),
-    (3, 11): _changed(
+    (3, 8): replace(_OLD, interpreter_sysdict=72),
+    (3, 9): replace(_OLD, cached_keys=864),
+    (3, 10): replace(_OLD, frame_variables=352, function_name=32),
+    (3, 11): replace(
         _NEW,
         interpreter_sysdict=904,
         thread_exc_info=120,
@@ -134,7 +130,7 @@ OBJECT_LAYOUTS: dict[tuple[int, int], ObjectLayout] = {
         tagged_long=False,
     ),
     (3, 12): _NEW,
-    (3, 13): _changed(_NEW, interpreter_sysdict=7640, thread_exc_info=120, values_start=8),
+    (3, 13): replace(_NEW, interpreter_sysdict=7640, thread_exc_info=120, values_start=8),
 }
 """By (major, minor)."""
 
