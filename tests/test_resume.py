@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from harness import LONG, PYRR, Interpreter, Result, Surroundings
 
 from pyrr_debugger.errors import PyrrError
-from pyrr_debugger.live import policy
+from pyrr_debugger.live import opening, policy
 
 READER = """
 import os, sys
@@ -110,6 +111,17 @@ for number in range(1000):
         break
 """
 
+BROKEN_OFF = """
+import os, time
+
+for number in range(2000):
+    print(number)
+    if os.path.exists(os.environ["DONE"]):
+        break
+    time.sleep(0.02)
+print("done")
+"""
+
 CLIENT = """
 import socket, sys
 
@@ -122,6 +134,33 @@ try:
     print(connection.recv(100) or "the peer is gone")
 except OSError as error:
     print("error", error.errno)
+"""
+
+WATCHER = """
+import ctypes, os, select, signal, struct, threading
+
+def child(stream):
+    os.read(stream, 1)
+    os._exit(7)
+
+ours, others = os.pipe(), []
+pid = os.fork()
+if pid == 0:
+    os.close(ours[1])
+    child(ours[0])
+watched = os.pidfd_open(pid)
+others = select.epoll()
+others.register(watched, select.EPOLLIN)
+libc = ctypes.CDLL(None)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+event = struct.pack("Qiii44x", 0, signal.SIGUSR1, 4, threading.get_native_id())  # SIGEV_THREAD_ID
+timer = ctypes.c_void_p()
+assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+assert libc.timer_settime(timer, 0, struct.pack("4q", 0, 0, 0, 200_000_000), None) == 0
+print("amid", flush=True)
+print(signal.sigwait([signal.SIGUSR1]))
+os.close(ours[1])
+print(others.poll(20) == [(watched, select.EPOLLIN)], os.waitid(os.P_PIDFD, watched, os.WEXITED).si_status)
 """
 
 
@@ -210,6 +249,14 @@ def test_loop_with_timers_and_child(one_interpreter: Interpreter, tmp_path: Path
     assert lines(resume(trace, "--yes", "--to", "output:/^LINE 1/")) == printed[1:]
 
 
+@pytest.mark.parametrize("ids", ["keep", "new"])
+def test_what_names_processes_and_threads(one_interpreter: Interpreter, tmp_path: Path, ids: str) -> None:
+    trace, printed = record(one_interpreter, tmp_path, WATCHER)
+    chosen = tmp_path / "policy.toml"
+    chosen.write_text(f'[defaults]\npid = "{ids}"\n')
+    assert lines(resume(trace, "--yes", "--to", "output:/^amid/", "--policy", chosen)) == printed
+
+
 def test_transaction(one_interpreter: Interpreter, tmp_path: Path) -> None:
     database = tmp_path / "base.sqlite"
     trace, printed = record(one_interpreter, tmp_path, DATABASE, database)
@@ -289,6 +336,39 @@ def test_status(one_interpreter: Interpreter, tmp_path: Path) -> None:
     assert nobody.status == 2
     assert re.search(rb"no process of the program lives", nobody.stderr)
     assert b"never waited for input" in resume(trace).stderr
+
+
+def test_recording_that_broke_off(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    """It goes on where it broke off."""
+    trace = tmp_path / "trace"
+    words = harness.record_words(trace, one_interpreter.path, "-u", write(tmp_path, BROKEN_OFF))
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env={**os.environ, "DONE": str(tmp_path / "done")}) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() != b"20\n":
+            pass
+        time.sleep(1)  # what is not written yet is lost
+        process.kill()
+    (tmp_path / "done").touch()
+    printed = lines(resume(trace, "--yes"))
+    assert 18 < int(printed[0]) < 100
+    assert printed[-1] == "done"
+    assert len(printed) <= 3
+
+
+@pytest.mark.parametrize(
+    ("output", "drawn"),
+    [
+        (b"old\n>>> ", b">>> "),
+        (b"old\n\x1b[?2004h\x1b[32m>>> \x1b[0m", b"\x1b[?2004h\x1b[32m>>> \x1b[0m"),
+        (b"old\n", b""),
+        (b"a\n" + b"x" * 1000, b""),
+        (b"a\n\x1b[2;5Hmoved", b""),
+        (b"$ vim\n\x1b[?1049h\x1b[2Jone\ntwo", b"\x1b[?1049h\x1b[2Jone\ntwo"),
+        (b"\x1b[?1049hscreen\x1b[?1049l\n$ ", b"$ "),
+    ],
+)
+def test_what_is_drawn_again(output: bytes, drawn: bytes) -> None:
+    assert opening.screen(output) == drawn
 
 
 def test_policy_files() -> None:

@@ -17,6 +17,8 @@ _SETITIMER, _TIMER_CREATE, _TIMER_SETTIME, _TIMER_DELETE = 38, 222, 223, 226
 _INTERVAL_TIMERS = {"real": 0, "virtual": 1, "prof": 2}
 _CLONE_NEWTIME = 0x80
 _NANOSECONDS = 1_000_000_000
+_SIGEV_THREAD_ID = 4
+_SIGEVENT = struct.Struct("<Qiii44x")
 _MOST_IDS = 10_000
 
 
@@ -51,7 +53,7 @@ def restore_timers(state: Process, process: LiveProcess, notes: list[str]) -> No
 def _restore_posix(timer: Timer, process: LiveProcess, notes: list[str]) -> None:
     """The kernel numbers the timers of a process one after the other."""
     for _ in range(_MOST_IDS):
-        event = process.put(timer.sigevent) if timer.sigevent else 0
+        event = process.put(_renamed(timer.sigevent, process)) if timer.sigevent else 0
         where = process.put(bytes(4))
         process.call(_TIMER_CREATE, timer.clock, event, where)
         number = int.from_bytes(process.read(where, 4), "little")
@@ -64,3 +66,11 @@ def _restore_posix(timer: Timer, process: LiveProcess, notes: list[str]) -> None
     if timer.remaining_ns:
         value = process.put(kernel.interval(timer.remaining_ns, timer.interval_ns))
         process.call(_TIMER_SETTIME, timer.number, 0, value, 0)
+
+
+def _renamed(sigevent: bytes, process: LiveProcess) -> bytes:
+    """A struct sigevent with the present id of the thread that it may name."""
+    value, signal, notify, thread = _SIGEVENT.unpack(sigevent)
+    if notify != _SIGEV_THREAD_ID or thread not in process.threads:
+        return sigevent
+    return _SIGEVENT.pack(value, signal, notify, process.threads[thread].tid)

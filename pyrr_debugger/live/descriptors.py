@@ -289,8 +289,8 @@ class Descriptors:
             made = self._made.get(slot.description.id)
             if made is not None:
                 process.call(_DUP3, made, number, flags)
-        self._place_epolls(state, process)
         self._place_pidfds(state, process, live_ids)
+        self._place_epolls(state, process)  # which may watch a pidfd
         for number, slot in state.descriptors.items():
             if isinstance(slot.description, (model.OpenFile, model.MemFd)):
                 self._retake_locks(state, process, number, slot.description)

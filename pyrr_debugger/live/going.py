@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from .. import _engine
 from ..errors import PyrrError
@@ -19,7 +20,7 @@ from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
 from .descriptors import Descriptors, set_terminal
-from .opening import last_wait, settled, unfinished_line
+from .opening import last_wait, screen, settled
 from .policy import Policy
 from .restore import Restoration
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..trace_reader import TraceReader
 
 _PROT_WRITE = 2
+_LONGEST_SCREEN = 1 << 24  # bytes of output, in which the last drawing begins
 
 
 def go_live(
@@ -42,7 +44,10 @@ def go_live(
     differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
     Raises PyrrError."""
     wanted = None if to is None else parse(to)
-    with ReplaySession(trace) as session:
+    with (
+        tempfile.TemporaryFile() as output,
+        ReplaySession(trace, stdout=output.fileno(), stderr=output.fileno()) as session,
+    ):
         between = isinstance(wanted, Between)
         if wanted is not None and between:
             session.seek(wanted)
@@ -71,7 +76,7 @@ def go_live(
             waiting.prepare()
             _set_terminal(state, terminal)
             if terminal is not None and _own_terminal(state) is not None:
-                os.write(terminal, unfinished_line(trace, calm))
+                _show_screen(terminal, output)
             restoration.release()
             root = restoration.root.tid
     _announce_size(state, terminal, root)
@@ -137,6 +142,13 @@ def _set_terminal(state: model.ProgramState, terminal: int | None) -> None:
     if settings is not None and terminal is not None:
         with suppress(OSError):
             set_terminal(terminal, settings, with_size=False)
+
+
+def _show_screen(terminal: int, output: IO[bytes]) -> None:
+    output.seek(max(0, output.seek(0, os.SEEK_END) - _LONGEST_SCREEN))
+    drawn = memoryview(screen(output.read()))
+    while drawn:
+        drawn = drawn[os.write(terminal, drawn) :]
 
 
 def _announce_size(state: model.ProgramState, terminal: int | None, root: int) -> None:

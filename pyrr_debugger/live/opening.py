@@ -1,13 +1,17 @@
-"""Where a program goes live when nobody says where: where it last waited for a line of input."""
+"""Where a program goes live when nobody says where: where it last waited for a line of input, or where the recording
+broke off."""
 
 from __future__ import annotations
+
+import re
 
 from ..errors import PyrrError
 from ..events import ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, StartEvent, SyscallEvent
 from ..trace_reader import TraceReader
 
-_LOOKED_BACK, _LONGEST_PROMPT = 1000, 64
-_WRITE = 1
+_LONGEST_PROMPT = 512
+_OTHER_SCREEN = re.compile(rb"\x1b\[\?(?:1049|1047|47)([hl])")
+_DRAWS = re.compile(rb"\x1b(?!\[[?\d;]*[GJKhlm])")  # what is not drawn on the cursor's line
 _READ, _CLOSE, _IOCTL, _TCGETS = 0, 3, 16, 0x5401
 _WAITS = frozenset((7, 23, 232, 270, 271, 281, 441))  # poll, select, epoll_wait and their kin
 _LINE_ENDS = (b"\n", b"\r", b"\x04")
@@ -16,7 +20,10 @@ _CLONES = frozenset((56, 57, 58, 435))  # clone, fork, vfork, clone3
 
 
 def last_wait(trace: TraceReader) -> int:
-    """The event before which the first process last waited for a line of input. Raises PyrrError where it never did."""
+    """The event before which the first process last waited for a line of input; of a trace that was cut, its end.
+    Raises PyrrError where it never did."""
+    if not trace.end:
+        return trace.count
     found, wait, at_start, root = None, None, True, None
     inputs = {0}  # and terminals, of which a program asks the settings
     for event in trace.events():
@@ -63,14 +70,14 @@ def settled(trace: TraceReader, position: int) -> int:
     return position
 
 
-def unfinished_line(trace: TraceReader, position: int) -> bytes:
-    """What the program had written last on a line of its own terminal: a prompt. b"" where it draws by other means."""
-    text = b""
-    for event in trace.events(max(0, position - _LOOKED_BACK), position):
-        if isinstance(event, SyscallEvent) and event.stream and event.nr == _WRITE and event.result > 0:
-            data = event.inputs[0][1] if event.inputs else b""
-            text = (text + data).rpartition(b"\n")[2] if len(data) == event.result else b""
-    return text if _ESCAPE not in text and len(text) < _LONGEST_PROMPT else b""
+def screen(output: bytes) -> bytes:
+    """What of all that a program has written to its terminal must be written again, that one sees what one saw: the
+    prompt, or the drawing of a full-screen program."""
+    switches = list(_OTHER_SCREEN.finditer(output))
+    if switches and switches[-1][1] == b"h":
+        return output[switches[-1].start() :]
+    line = output.rpartition(b"\n")[2]
+    return line if len(line) < _LONGEST_PROMPT and not _DRAWS.search(line) else b""
 
 
 def _ends_line(event: SyscallEvent) -> bool:
