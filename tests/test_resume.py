@@ -164,6 +164,44 @@ print(others.poll(20) == [(watched, select.EPOLLIN)], os.waitid(os.P_PIDFD, watc
 """
 
 
+FAMILY = """
+import os, signal, sys, threading, time
+
+entered, leave = threading.Event(), threading.Event()
+def run():
+    ids.append(threading.get_native_id())
+    entered.set()
+    leave.wait()
+    ids.append(threading.get_native_id())
+ids = []
+thread = threading.Thread(target=run)
+thread.start()
+entered.wait()
+ours, others = os.pipe(), os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.close(ours[1])
+    os.setpgid(0, 0)
+    os.write(others[1], b"x")
+    os.read(ours[0], 1)
+    print(os.getpid(), os.getppid(), os.getpgrp(), flush=True)
+    if os.fork() == 0:
+        time.sleep(0.5)  # its parent ends before
+        print("late", os.getppid() != own, flush=True)
+        os._exit(0)
+    os._exit(7)
+own = os.getpid()
+os.read(others[0], 1)
+print("amid", flush=True)
+os.write(ours[1], b"x")
+print(os.waitpid(pid, 0) == (pid, 7 << 8), os.getpid() == own)
+leave.set()
+thread.join()
+print(ids[0] == ids[1], str(own) in os.listdir("/proc"), os.readlink("/proc/self") == str(own), flush=True)
+time.sleep(1)
+"""
+
+
 def write(directory: Path, text: str) -> Path:
     path = directory / "program.py"
     path.write_text(text)
@@ -255,6 +293,15 @@ def test_what_names_processes_and_threads(one_interpreter: Interpreter, tmp_path
     chosen = tmp_path / "policy.toml"
     chosen.write_text(f'[defaults]\npid = "{ids}"\n')
     assert lines(resume(trace, "--yes", "--to", "output:/^amid/", "--policy", chosen)) == printed
+
+
+def test_ids_that_are_taken(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    """Programs of one position live at once: each has its ids, and keeps those that it leaves behind."""
+    trace, printed = record(one_interpreter, tmp_path, FAMILY)
+    with ThreadPoolExecutor(3) as threads:
+        results = list(threads.map(lambda _: resume(trace, "--yes", "--to", "output:/^amid/"), range(3)))
+    assert [sorted(lines(result)) for result in results] == [sorted(printed)] * 3
+    assert sum(b"a namespace of its own" in result.stderr for result in results) >= 2
 
 
 def test_transaction(one_interpreter: Interpreter, tmp_path: Path) -> None:

@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -92,6 +94,49 @@ pid_t live_start(const char *seed, pid_t wanted)
     return -error;
 }
 
+/* Not in our own mount namespace: there the present ids are right. What is mounted onto a slave stays there. */
+static void show_own_ids(void)
+{
+    if (unshare(CLONE_NEWNS) == 0 && mount(NULL, "/proc", NULL, MS_SLAVE, NULL) == 0)
+        mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
+static void first_main(const char *seed, int ready, int gate)
+{
+    pid_t root;
+    char *const empty[] = {NULL};
+    char *const arguments[] = {(char *)"pyrr-first", (char *)"", NULL};
+    if (setsid() < 0 || signal(SIGCHLD, SIG_IGN) == SIG_ERR || chdir("/")) _exit(127);
+    show_own_ids();
+    if (write(ready, "", 1) != 1 || read(gate, &root, sizeof root) != sizeof root) _exit(127);
+    int ends = (int)syscall(SYS_pidfd_open, root, 0);
+    if (ends < 0 || dup2(ends, 0) || syscall(SYS_close_range, 1, ~0U, 0)) _exit(127);
+    execve(seed, arguments, empty);
+    _exit(127);
+}
+
+pid_t live_own_ids(const char *seed, int *gate)
+{
+    int ready[2], gates[2];
+    char done;
+    if (unshare(CLONE_NEWPID)) return -errno;
+    if (pipe2(ready, O_CLOEXEC)) return -errno;
+    if (pipe2(gates, O_CLOEXEC)) return close(ready[0]), close(ready[1]), -errno;
+    pid_t first = clone_with_id(0);
+    int error = first < 0 ? errno : 0;
+    if (first == 0) {
+        close(gates[1]);
+        first_main(seed, ready[1], gates[0]);
+    }
+    close(ready[1]);
+    close(gates[0]);
+    if (!error && read(ready[0], &done, 1) != 1) error = ECHILD;
+    close(ready[0]);
+    if (error) return close(gates[1]), -error;
+    *gate = gates[1];
+    return first;
+}
+
 bool live_wait(pid_t tid)
 {
     int status;
@@ -101,6 +146,12 @@ bool live_wait(pid_t tid)
 int64_t live_call(pid_t tid, bool here, uint64_t number, const uint64_t arguments[6], bool *dead)
 {
     return tracee_inject_at(tid, here ? 0 : GATE_PAGE, number, arguments, dead);
+}
+
+int64_t live_clone(pid_t tid, uint64_t arguments, uint64_t size, pid_t *born, bool *dead)
+{
+    const uint64_t words[6] = {arguments, size};
+    return tracee_inject_clone(tid, GATE_PAGE, SYS_clone3, words, dead, born);
 }
 
 int live_run(pid_t tid)

@@ -1069,6 +1069,29 @@ static PyObject *module_live_call(PyObject *self, PyObject *args)
     return PyLong_FromLongLong(result);
 }
 
+static PyObject *module_live_own_ids(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *seed;
+    int gate;
+    if (!PyArg_ParseTuple(args, "y", &seed)) return NULL;
+    pid_t first = live_own_ids(seed, &gate);
+    return first < 0 ? os_error(-first) : Py_BuildValue("ii", first, gate);
+}
+
+static PyObject *module_live_clone(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    bool dead;
+    pid_t born = 0;
+    unsigned long long arguments, size;
+    if (!PyArg_ParseTuple(args, "iKK", &tid, &arguments, &size)) return NULL;
+    int64_t result = live_clone(tid, arguments, size, &born, &dead);
+    if (dead) return os_error(ESRCH);
+    return Py_BuildValue("Li", result, born);
+}
+
 static PyObject *module_live_run(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -1158,6 +1181,8 @@ static PyMethodDef module_methods[] = {
     {"live_start", module_live_start, METH_VARARGS, "live_start(seed, wanted) -> pid: an empty process with our authority."},
     {"live_wait", module_live_wait, METH_VARARGS, "live_wait(tid): until what a seed has cloned can be called."},
     {"live_call", module_live_call, METH_VARARGS, "live_call(tid, here, number, *arguments) -> result."},
+    {"live_own_ids", module_live_own_ids, METH_VARARGS, "live_own_ids(seed) -> (first, gate): a namespace of process ids."},
+    {"live_clone", module_live_clone, METH_VARARGS, "live_clone(tid, arguments, size) -> (result, tid): clone3."},
     {"live_run", module_live_run, METH_VARARGS, "live_run(tid) -> signal: run freely until it traps; 0: it has ended."},
     {"live_copy", module_live_copy, METH_VARARGS, "live_copy(from, to, start, end): memory of another process."},
     {"live_release", module_live_release, METH_VARARGS, "live_release(tid): let it go on untraced."},

@@ -141,17 +141,21 @@ bool tracee_wait(pid_t tid, int *status)
     return waited == tid;
 }
 
-static bool step_to_syscall_stop(pid_t tid)
+static bool step_to_syscall_stop(pid_t tid, pid_t *born)
 {
     int status;
+    unsigned long message;
     do {
         if (ptrace(PTRACE_SYSCALL, tid, 0, 0) == -1) return false;
         if (!tracee_wait(tid, &status) || !WIFSTOPPED(status) || status >> 16 == PTRACE_EVENT_EXIT) return false;
+        int event = status >> 16;
+        bool birth = event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE;
+        if (birth && ptrace(PTRACE_GETEVENTMSG, tid, 0, &message) == 0) *born = (pid_t)message;
     } while (WSTOPSIG(status) != (SIGTRAP | 0x80));
     return true;
 }
 
-static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead)
+static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead, pid_t *born)
 {
     struct user_regs_struct saved, registers;
     *dead = true;
@@ -166,7 +170,7 @@ static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const
     registers = saved;
     if (place) registers.rip = place;
     tracee_prepare_call(&registers, number, arguments);
-    if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid) || !step_to_syscall_stop(tid)) return -ESRCH;
+    if (tracee_set_registers(tid, &registers) || !step_to_syscall_stop(tid, born) || !step_to_syscall_stop(tid, born)) return -ESRCH;
     if (tracee_get_registers(tid, &registers)) return -ESRCH;
     int64_t result = (int64_t)registers.rax;
     if (!place && !tracee_write(tid, saved.rip, code, sizeof code)) return -ESRCH;
@@ -181,14 +185,20 @@ static int64_t inject_unmasked(pid_t tid, uint64_t place, uint64_t number, const
 }
 
 /* With all signals blocked: one that came in between would be taken for the end of the call. */
-int64_t tracee_inject_at(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead)
+int64_t tracee_inject_clone(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead, pid_t *born)
 {
     uint64_t mask, all = ~UINT64_C(0);
     *dead = true;
     if (ptrace(PTRACE_GETSIGMASK, tid, sizeof mask, &mask) == -1 || ptrace(PTRACE_SETSIGMASK, tid, sizeof all, &all) == -1) return -ESRCH;
-    int64_t result = inject_unmasked(tid, place, number, arguments, dead);
+    int64_t result = inject_unmasked(tid, place, number, arguments, dead, born);
     ptrace(PTRACE_SETSIGMASK, tid, sizeof mask, &mask);
     return result;
+}
+
+int64_t tracee_inject_at(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead)
+{
+    pid_t born;
+    return tracee_inject_clone(tid, place, number, arguments, dead, &born);
 }
 
 int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead) { return tracee_inject_at(tid, 0, number, arguments, dead); }

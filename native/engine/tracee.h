@@ -56,6 +56,8 @@ bool tracee_wait(pid_t tid, int *status);
 int64_t tracee_inject(pid_t tid, uint64_t number, const uint64_t arguments[6], bool *dead);
 /* The same at a syscall instruction that is there already. */
 int64_t tracee_inject_at(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead);
+/* And a call that makes a task: `born` is its id here, where the result may be that of another namespace. */
+int64_t tracee_inject_clone(pid_t tid, uint64_t place, uint64_t number, const uint64_t arguments[6], bool *dead, pid_t *born);
 
 /* 'R', 'S', 't', ... from /proc/TID/stat; 0 when it is gone. */
 char tracee_state(pid_t tid);

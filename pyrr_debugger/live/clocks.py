@@ -73,4 +73,4 @@ def _renamed(sigevent: bytes, process: LiveProcess) -> bytes:
     value, signal, notify, thread = _SIGEVENT.unpack(sigevent)
     if notify != _SIGEV_THREAD_ID or thread not in process.threads:
         return sigevent
-    return _SIGEVENT.pack(value, signal, notify, process.threads[thread].tid)
+    return _SIGEVENT.pack(value, signal, notify, process.threads[thread].id)

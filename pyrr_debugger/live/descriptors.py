@@ -343,7 +343,7 @@ class Descriptors:
             if not isinstance(slot.description, model.PidFd):
                 continue
             made = process.call(
-                _PIDFD_OPEN, live_ids.get(slot.description.process, process.tid), slot.description.flags & _O_NONBLOCK
+                _PIDFD_OPEN, live_ids.get(slot.description.process, process.id), slot.description.flags & _O_NONBLOCK
             )
             if made != number:
                 process.call(_DUP3, made, number, _O_CLOEXEC if slot.close_on_exec else 0)

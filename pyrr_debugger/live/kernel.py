@@ -8,7 +8,7 @@ import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SIGNALFD4, _TIMERFD_CREATE, _TIMERFD_SETTIME, _INOTIFY_INIT1, _INOTIFY_ADD, _INOTIFY_RM = 289, 283, 286, 294, 254, 255
-_UNSHARE = 272
+_UNSHARE, _SETNS = 272, 308
 _NANOSECONDS = 1_000_000_000
 
 
@@ -17,6 +17,11 @@ def _call(number: int, *arguments: object) -> int:
     if result < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return result
+
+
+def setns(descriptor: int, flags: int) -> None:
+    """os.setns, which is in Python since 3.12."""
+    _call(_SETNS, descriptor, flags)
 
 
 def unshare(flags: int) -> None:

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 
 from .. import _engine
 from ..errors import PyrrError
 from ..syscalls import name as call_name
+from . import kernel
 
 _SEED = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "seed"))
 _SCRATCH, _SCRATCH_BYTES = _engine.LIVE_ARGUMENTS
-_MUNMAP, _CLONE3, _EXIT_GROUP, _PRLIMIT = 11, 435, 231, 302
+_MUNMAP, _EXIT_GROUP, _PRLIMIT, _SETNS, _FCHDIR, _CHROOT = 11, 231, 302, 308, 81, 161
+_CLONE_NEWNS, _CLONE_NEWPID = 0x20000, 0x20000000
 _RLIMIT_CORE = 4
 _CLONE_THREAD_FLAGS = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000  # VM, FS, FILES, SIGHAND, THREAD, SYSVSEM
 _CLONE_VM = 0x100
@@ -25,10 +28,11 @@ MINUS_ONE = (1 << 64) - 1
 
 
 class LiveTask:
-    """One stopped thread of a process that is being rebuilt. `tid` is its id in this system."""
+    """One stopped thread of a process that is being rebuilt. `tid` is its id as we see it, `id` as the program does."""
 
-    def __init__(self, tid: int) -> None:
+    def __init__(self, tid: int, id: int) -> None:
         self.tid = tid
+        self.id = id
         self._used = 0
 
     def put(self, data: bytes) -> int:
@@ -65,47 +69,54 @@ class LiveTask:
 
     def clone(self, flags: int, wanted: int) -> LiveTask:
         """A child or a thread, with the id `wanted` if that is to be had. Raises OSError."""
-        result = self._clone(flags, wanted)
+        result, tid = self._clone(flags, wanted)
         if wanted and result < 0:  # it exists, or only the privileged may choose
-            result = self._clone(flags, 0)
+            result, tid = self._clone(flags, 0)
         if result < 0:
             raise OSError(-result, f"clone: {os.strerror(-result)}")
-        _engine.live_wait(result)
-        return LiveTask(result)
+        _engine.live_wait(tid)
+        return LiveTask(tid, result)
 
-    def _clone(self, flags: int, wanted: int) -> int:
+    def _clone(self, flags: int, wanted: int) -> tuple[int, int]:
         ids = self.put(wanted.to_bytes(4, "little"))
         signal = 0 if flags == _CLONE_THREAD_FLAGS else _SIGCHLD
         arguments = _CLONE_ARGS.pack(flags, 0, 0, 0, signal, 0, 0, 0, ids if wanted else 0, 1 if wanted else 0, 0)
-        return self.try_call(_CLONE3, self.put(arguments), _CLONE_ARGS.size)
+        made = _engine.live_clone(self.tid, self.put(arguments), _CLONE_ARGS.size)
+        self._used = 0
+        return made
 
 
 class LiveProcess(LiveTask):
     """A process that is being rebuilt, and its first task. `recorded` is the id that it had."""
 
-    def __init__(self, pid: int, recorded: int) -> None:
-        super().__init__(pid)
+    def __init__(self, pid: int, id: int, recorded: int) -> None:
+        super().__init__(pid, id)
         self.recorded = recorded
         self.threads: dict[int, LiveTask] = {recorded: self}
 
     @classmethod
-    def start(cls, recorded: int, keep_id: bool = True) -> LiveProcess:
+    def start(cls, recorded: int, keep_id: bool = True, ids: OwnIds | None = None) -> LiveProcess:
         """An empty child of ours. It inherits all descriptors that are not closed on exec. Raises PyrrError."""
         try:
-            try:
-                pid = _engine.live_start(_SEED, recorded if keep_id else 0)
-            except OSError:
-                if not keep_id:
-                    raise
-                pid = _engine.live_start(_SEED, 0)
+            with ids.entered() if ids else nullcontext():
+                try:
+                    pid = _engine.live_start(_SEED, recorded if keep_id else 0)
+                except OSError:
+                    if not keep_id:
+                        raise
+                    pid = _engine.live_start(_SEED, 0)
         except OSError as error:
             raise PyrrError(f"no process can be started to go live: {error.strerror}") from None
-        return cls(pid, recorded)
+        if ids is None:
+            return cls(pid, pid, recorded)
+        made = cls(pid, own_id(pid), recorded)
+        ids.begin(made)
+        return made
 
     def child(self, recorded: int, shares_memory: bool = False, keep_id: bool = True) -> LiveProcess:
         """A child process as empty as this one. Raises OSError."""
         task = self.clone(_CLONE_VM if shares_memory else 0, recorded if keep_id else 0)
-        return LiveProcess(task.tid, recorded)
+        return LiveProcess(task.tid, task.id, recorded)
 
     def zombie(self, recorded: int, status: int, keep_id: bool = True) -> None:
         """A child that has ended with a wait status, to be waited for. Raises OSError."""
@@ -137,3 +148,54 @@ class LiveProcess(LiveTask):
         for task in self.threads.values():
             with suppress(OSError):
                 _engine.live_release(task.tid)
+
+
+class OwnIds:
+    """A namespace of process ids for a program whose own are taken here (pid_namespaces(7)), with a /proc that shows
+    them."""
+
+    def __init__(self) -> None:
+        """Raises OSError where we may not make one."""
+        self._begun = False
+        first, self._gate = _engine.live_own_ids(_SEED)
+        self._ours, self._ids, *self._view = (
+            os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            for pid, name in (("self", "ns/pid"), (first, "ns/pid"), (first, "ns/mnt"), (first, "root"))
+        )
+        kernel.setns(self._ours, _CLONE_NEWPID)
+
+    @property
+    def descriptors(self) -> list[int]:
+        """What the processes must inherit."""
+        return self._view
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Meanwhile our children are in it. We cannot start threads."""
+        kernel.setns(self._ids, _CLONE_NEWPID)
+        try:
+            yield
+        finally:
+            kernel.setns(self._ours, _CLONE_NEWPID)
+
+    def begin(self, root: LiveProcess) -> None:
+        """Has a process see these ids in /proc. The namespace lasts as long as the first such process, and then until
+        nobody is left."""
+        mounts, folder = self._view
+        if root.try_call(_SETNS, mounts, _CLONE_NEWNS) == 0:
+            root.call(_FCHDIR, folder)
+            root.call(_CHROOT, root.put(b".\0"))
+        if not self._begun:
+            os.write(self._gate, root.id.to_bytes(4, "little"))
+            self._begun = True
+
+    def close(self) -> None:
+        """Gives up what we have of it. It ends if nothing has begun in it."""
+        for descriptor in (self._gate, self._ours, self._ids, *self._view):
+            os.close(descriptor)
+
+
+def own_id(pid: int) -> int:
+    """The id of a process in its own namespace."""
+    with open(f"/proc/{pid}/status") as status:
+        return next(int(line.split()[-1]) for line in status if line.startswith("NSpid:"))

@@ -15,7 +15,7 @@ from . import clocks, memory, tasks
 from .code import Patch
 from .descriptors import Descriptors
 from .policy import Policy
-from .process import LiveProcess
+from .process import LiveProcess, OwnIds
 
 if TYPE_CHECKING:
     from ..replayer.session import ReplaySession
@@ -39,6 +39,7 @@ class Restoration:
         self._keep_ids = policy.choice("pid") != "new"
         self._shared = memory.SharedObjects()
         self._patches: dict[int, list[Patch]] = {}
+        self._own_ids: OwnIds | None = None
         self._released = False
         self.processes: dict[int, LiveProcess] = {}
         self.notes: list[str] = []
@@ -49,11 +50,17 @@ class Restoration:
 
     def __exit__(self, *_: object) -> None:
         if not self._released:
-            for process in self.processes.values():
-                with suppress(OSError):
-                    os.kill(process.tid, signal.SIGKILL)
+            self._end_all()
+        if self._own_ids is not None:
+            self._own_ids.close()
         self._shared.close()
         self._descriptors.close()
+
+    def _end_all(self) -> None:
+        for process in self.processes.values():
+            with suppress(OSError):
+                os.kill(process.tid, signal.SIGKILL)
+        self.processes.clear()
 
     @property
     def root(self) -> LiveProcess:
@@ -63,23 +70,26 @@ class Restoration:
         """Makes all processes, as far as the kernel lets us. Raises PyrrError where one cannot be made."""
         try:
             self._shared.prepare(self._session)
+            if self._policy.choice("clock") == "continue" and not clocks.enter_time(self._state.clocks):
+                self.notes.append("the monotonic clock is this machine's: time-outs that run may come early or late")
             self._start_all()
+            if self._keep_ids and self._ids_taken():
+                self._start_again()
             for recorded, process in self._state.processes.items():
                 self._fill(process, self.processes[recorded])
         except OSError as error:
             raise PyrrError(f"the program cannot go live: {error.strerror or error}") from None
 
     def _start_all(self) -> None:
-        inherited = [*self._shared.descriptors, *self._descriptors.inherited]
+        own = self._own_ids.descriptors if self._own_ids else []
+        inherited = [*self._shared.descriptors, *self._descriptors.inherited, *own]
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
-        if self._policy.choice("clock") == "continue" and not clocks.enter_time(self._state.clocks):
-            self.notes.append("the monotonic clock is this machine's: time-outs that run may come early or late")
         try:
             for recorded, process in self._state.processes.items():
                 parent = self.processes.get(process.parent)
                 if parent is None:
-                    live = LiveProcess.start(recorded, self._keep_ids)
+                    live = LiveProcess.start(recorded, self._keep_ids, self._own_ids)
                 else:
                     live = parent.child(recorded, self._shares_memory(process), self._keep_ids)
                 self.processes[recorded] = live
@@ -87,8 +97,26 @@ class Restoration:
             for descriptor in inherited:
                 os.set_inheritable(descriptor, False)
         for recorded, process in self._state.processes.items():
+            live = self.processes[recorded]
+            for tid in process.tasks:
+                if tid != process.pid:
+                    live.thread(tid, self._keep_ids)
             for zombie, status in process.zombies.items():
-                self.processes[recorded].zombie(zombie, status, self._keep_ids)
+                live.zombie(zombie, status, self._keep_ids)
+
+    def _ids_taken(self) -> bool:
+        threads = [item for process in self.processes.values() for item in process.threads.items()]
+        return any(thread.id != recorded for recorded, thread in threads)
+
+    def _start_again(self) -> None:
+        """In a namespace of ids, if we may."""
+        try:
+            self._own_ids = OwnIds()
+        except OSError:
+            return
+        self._end_all()
+        self.notes.append("ids of the program are taken: it has a namespace of its own, in which it has them all")
+        self._start_all()
 
     def _shares_memory(self, process: Process) -> bool:
         parent = self._state.processes.get(process.parent)
@@ -96,23 +124,16 @@ class Restoration:
 
     def _fill(self, state: Process, process: LiveProcess) -> None:
         leader = next(iter(state.tasks))
-        if state.pid not in state.tasks:
-            raise PyrrError(
-                f"the first thread of process {state.pid} has ended and others live: this cannot be rebuilt"
-            )
         if not self._shares_memory(state):
             memory.copy(self._session.real(leader), process, self._shared)
             self._patches[state.memory.id] = memory.clean_code(self._session, leader, process)
-        for tid in state.tasks:
-            if tid != state.pid:
-                process.thread(tid, self._keep_ids)
-        self._descriptors.place(state, process, {recorded: one.tid for recorded, one in self.processes.items()})
+        self._descriptors.place(state, process, {recorded: one.id for recorded, one in self.processes.items()})
         self._restore_process(state, process)
         for tid, task in state.tasks.items():
             tasks.restore(self._session, task, process.threads[tid], self._patches[state.memory.id])
         for tid, thread in process.threads.items():
-            if thread.tid != tid:
-                self.notes.append(f"thread {tid} of process {state.pid} has the id {thread.tid} now")
+            if thread.id != tid:
+                self.notes.append(f"thread {tid} of process {state.pid} has the id {thread.id} now")
 
     def _restore_process(self, state: Process, process: LiveProcess) -> None:
         tasks.restore_actions(state, process)
@@ -148,7 +169,7 @@ class Restoration:
             self._attempt(lambda: process.call(_SETSID), f"the session of process {state.pid}")
         elif state.group != root.group:
             leader = self.processes.get(state.group)
-            group = leader.tid if leader and leader is not process else 0
+            group = leader.id if leader and leader is not process else 0
             self._attempt(lambda: process.call(_SETPGID, 0, group), f"the process group of process {state.pid}")
 
     def _restore_map(self, state: Process, process: LiveProcess) -> None:

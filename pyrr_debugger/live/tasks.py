@@ -64,10 +64,10 @@ def _restore_kernel_part(state: Task, live: LiveTask) -> None:
 
 def _follow_id(live: LiveTask, recorded: int, thread: int) -> None:
     """libc keeps a thread's own id, for its locks and signals."""
-    if live.tid == recorded or not thread:
+    if live.id == recorded or not thread:
         return
     if live.read(thread + _THREAD_ID, 4) == recorded.to_bytes(4, "little"):
-        live.write(thread + _THREAD_ID, live.tid.to_bytes(4, "little"))
+        live.write(thread + _THREAD_ID, live.id.to_bytes(4, "little"))
 
 
 def restore_actions(state: Process, process: LiveProcess) -> None:
