@@ -256,6 +256,27 @@ def test_file_changed_and_gone(one_interpreter: Interpreter, tmp_path: Path, dat
     assert lines(resume(trace, *words, "--policy", "strict"), 2) == []
 
 
+def test_file_written_again(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    """Where its folder is gone as well, and where it cannot be."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    text = "import sys\nfile = open(sys.argv[1], 'w+')\nfile.write('one')\nfile.flush()\nprint('amid', flush=True)\n"
+    trace, printed = record(one_interpreter, tmp_path, text + "file.write('two')\n", folder / "written")
+    chosen = tmp_path / "policy.toml"
+    chosen.write_text("[defaults]\n'file.gone' = 'restore'\n")
+    words = ("--yes", "--to", "output:/^amid/", "--policy", chosen)
+    (folder / "written").unlink()
+    folder.rmdir()
+    assert lines(resume(trace, *words)) == printed
+    assert (folder / "written").read_text() == "onetwo"
+    (folder / "written").unlink()
+    folder.rmdir()
+    folder.touch()
+    cannot = resume(trace, *words)
+    assert cannot.status == 2
+    assert b"written cannot be made again: " in cannot.stderr
+
+
 def test_statement(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> None:
     """One position, gone on from several times at once, each with another value of a local variable."""
     trace, _ = record(one_interpreter, tmp_path, READER, data)

@@ -196,7 +196,7 @@ class Descriptors:
     # ---- making ----
 
     def make(self) -> None:
-        """Makes all descriptions. Raises OSError, PyrrError."""
+        """Makes all descriptions. Raises PyrrError."""
         numbers = [number for process in self._state.processes.values() for number in process.descriptors]
         self._base = max([_STREAMS - 1, *numbers]) + 1
         try:
@@ -204,6 +204,8 @@ class Descriptors:
                 if decision.make is not None:
                     self._made[key] = self._move_up(decision.make())
                     self._set_flags(self._all[key], self._made[key])
+        except OSError as error:
+            raise PyrrError(f"{decision.what} cannot be made again: {error.strerror}") from None
         finally:
             self._sockets.close_unused()
             for ends in self._pipes.values():

@@ -144,6 +144,7 @@ class Files:
         if file.id not in self._restored:
             self._restored.add(file.id)
             content, _ = self._contents.of_file(file)
+            os.makedirs(os.path.dirname(file.path), exist_ok=True)
             descriptor = os.open(file.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, (file.mode or 0o666) & 0o777)
             try:
                 _write_all(descriptor, content)
