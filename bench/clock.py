@@ -11,12 +11,9 @@ time of all turns. Needs nothing but the standard library: a stand-in for pyperf
 from __future__ import annotations
 
 import argparse
-import ctypes
-import mmap
 import re
 import runpy
 import statistics
-import struct
 import subprocess
 import sys
 import time
@@ -26,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from pyrr_debugger.clock import places_in
+from pyrr_debugger.clock.calibration import Clock
 
 NAMES = [
     *("chaos", "comprehensions", "coroutines", "deltablue", "fannkuch", "float", "generators", "go", "hexiom"),
@@ -35,46 +33,20 @@ NAMES = [
 """Those that need no package."""
 
 _TURN = 0.05  # seconds
-_TICK_BYTES = 32
 
 
-class Clock:
+def own_clock() -> Clock:
     """The ticking words of this very process."""
-
-    def __init__(self) -> None:
-        maps = Path("/proc/self/maps").read_text()
-        code = re.findall(r"^(\w+)-\w+ r-xp (\w+) \S+ \d+ +(\S*python3\S*)$", maps, re.MULTILINE)
-        found = [(int(start, 16), places_in(Path(file).read_bytes(), int(offset, 16))) for start, offset, file in code]
-        start, places = next((start, places) for start, places in found if places)
-        places = [place for place in places if not place.moved]
-        every = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
-        self._region = mmap.mmap(-1, 4096 + _TICK_BYTES * len(places), prot=every)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._region))
-        self._counter = ctypes.c_int64.from_address(address)
-        self._words = []
-        libc = ctypes.CDLL(None, use_errno=True)
-        for index, place in enumerate(places):
-            at = 4096 + index * _TICK_BYTES
-            tick = b"\x48\x83\x2d" + struct.pack("<i", -(at + 8)) + b"\x01\x78\x06\xff\x25\x08\0\0\0" + b"\xcc" * 8
-            self._region[at : at + _TICK_BYTES] = tick + struct.pack("<Q", start + place.target)
-            word = start + place.place
-            page = ctypes.c_void_p(word & ~4095)
-            assert libc.mprotect(page, ctypes.c_size_t(8192), mmap.PROT_READ | mmap.PROT_WRITE) == 0
-            self._words.append((ctypes.c_uint64.from_address(word), start + place.target, address + at))
-        self._counter.value = 1 << 62
-
-    def turn(self, on: bool) -> None:
-        for word, original, tick in self._words:
-            word.value = tick if on else original
-
-    @property
-    def ticks(self) -> int:
-        return (1 << 62) - self._counter.value
+    maps = Path("/proc/self/maps").read_text()
+    code = re.findall(r"^(\w+)-\w+ r-xp (\w+) \S+ \d+ +(\S*python3\S*)$", maps, re.MULTILINE)
+    found = [(int(start, 16), places_in(Path(file).read_bytes(), int(offset, 16))) for start, offset, file in code]
+    start, places = next((start, places) for start, places in found if places)
+    return Clock(start, [(place.place, place.target) for place in places if not place.moved])
 
 
 def measure(run: Callable[[int], float], seconds: float) -> tuple[float, float, int]:
     """The processor time of all turns without the clock, and with it; and the ticks."""
-    clock = Clock()
+    clock = own_clock()
     rounds = 1
     while (spent := run(rounds)) < _TURN:
         rounds = max(rounds + 1, min(rounds * 10, int(rounds * _TURN / max(spent, 1e-6) * 1.2)))

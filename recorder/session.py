@@ -378,7 +378,7 @@ class RecordingSession:
                 random = random_sites(_engine.read(task, start, piece.length), 0)
                 remember_sites(cache, piece, random)
             sites = sites_of(cache, piece, content) if self._agent else b""
-            places = places_of(cache, piece, content) if self._agent else b""
+            places = places_of(cache, piece, content, task) if self._agent else b""
             self._code[key] = _Code(random, piece, self._engine.add_sites(sites), sites, places)
         return self._code[key]
 

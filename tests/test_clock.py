@@ -6,6 +6,8 @@ import json
 import re
 import signal
 import struct
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import harness
@@ -14,6 +16,7 @@ from harness import LONG, Interpreter, Surroundings, victim
 from test_seek import chance, look
 
 from pyrr_debugger.clock import pack, places_in
+from pyrr_debugger.clock.check import ticks_rightly
 from pyrr_debugger.clock.opcodes import VERSIONS, Version
 from pyrr_debugger.clock.tables import dispatch_tables, leaves_flags_free
 from pyrr_debugger.errors import PyrrError
@@ -122,6 +125,48 @@ def test_interpreter_without_clock(around: Surroundings, trace: Path, tmp_path: 
     harness.assert_verified(harness.verify(trace))
 
 
+def words_of(interpreter: Interpreter) -> tuple[str, int, list[tuple[int, int]]]:
+    file, offset = json.loads(harness.run([interpreter.path, "-c", MAPPED]).stdout)
+    places = places_in(Path(file).read_bytes(), offset)
+    return file, offset, [(place.place, place.target) for place in places if not place.moved]
+
+
+MAPPED = """
+import json, re
+maps = open("/proc/self/maps").read()
+code = re.findall(r"^\\S+ r-xp (\\S+) \\S+ \\d+ +(/\\S*python3\\S*)$", maps, re.MULTILINE)
+offset, file = max((row for row in code if "lib-dynload" not in row[1]), key=lambda row: "libpython" in row[1])
+print(json.dumps([file, int(offset, 16)]))
+"""
+
+
+def test_known_ticks_are_counted(interpreter: Interpreter) -> None:
+    """On its own interpreter; not where a loop, or a call, does not tick."""
+    file, offset, words = words_of(interpreter)
+    with harness.started([str(interpreter.path), "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert ticks_rightly(process.pid, file, offset, words)
+        assert ticks_rightly(process.pid, file, offset, words[:1]) is False
+        assert ticks_rightly(process.pid, file, offset + 4096, words) is None
+        process.communicate(b"\n")
+    with harness.started(["/bin/cat"], stdin=subprocess.PIPE) as process:
+        assert ticks_rightly(process.pid, file, offset, words) is None, "which is no Python"
+        process.communicate(b"")
+
+
+def test_build_that_counts_wrong(one_interpreter: Interpreter, around: Surroundings, tmp_path: Path) -> None:
+    """What has been tried is remembered; of one that has failed, `info` says that there is no clock."""
+    around = replace(around, env={**(around.env or {}), "XDG_CACHE_HOME": str(tmp_path)})
+    harness.record(tmp_path / "first", one_interpreter.path, "-c", "pass", around=around)
+    (fact,) = tmp_path.glob("pyrr/files/*-ticks")
+    assert fact.readlink() == Path("right")
+    fact.unlink()
+    fact.symlink_to("wrong")
+    harness.record(tmp_path / "second", one_interpreter.path, "-c", "pass", around=around)
+    said = [b"has no bytecode clock" in harness.pyrr("info", tmp_path / name).stdout for name in ("first", "second")]
+    assert said == [False, True]
+    harness.assert_verified(harness.verify(tmp_path / "second"))
+
+
 COMPUTING = """
 import os
 numbers = []
@@ -165,10 +210,10 @@ def test_positions_between_events(one_interpreter: Interpreter, around: Surround
     assert f"event {first}:{ticks[0]}, ".encode() in result.stdout, str(result)
 
 
-def test_many_stops(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+def test_many_stops(interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """Replay has the same registers after the same number of ticks, wherever a timer has stopped the recording."""
     code = (victim("fast_timer").read_text()).replace("+ 0.2", f"+ {3 if LONG else 0.05}").replace("0.001", "0.0005")
-    recorded = harness.record(trace, one_interpreter.path, "-c", code, around=around)
+    recorded = harness.record(trace, interpreter.path, "-c", code, around=around)
     with TraceReader(trace) as reader:
         stops = sum(isinstance(event, TickEvent) for event in reader.events())
     assert stops >= (1000 if LONG else 5), str(recorded)

@@ -3,6 +3,7 @@
 What is known of a file is kept in the cache: a recording starts often, and must not import a disassembler to do so.
 `tables.py` finds the places, `opcodes.py` says what they are in each version of CPython, native/engine/clock.c makes
 them count. A file that is no CPython, or is built in a way that is not known, has none: signals wait for system calls.
+So it is with a build that counts wrong when check.py tries it.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ def pack(places: list[Place]) -> bytes:
     return b"".join(_PLACE.pack(p.place, p.target, len(p.moved), p.displacement, p.moved) for p in places)
 
 
-def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | None]) -> bytes | None:
-    """The places of an ELF file of which a piece of code is mapped, packed: from the cache, or else found in the file's
-    whole content, for which `content` is called (None if it cannot be had). Empty if it is no interpreter, None if it
-    is one in which none are found."""
+def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | None], process: int) -> bytes | None:
+    """The places of an ELF file of which a process has mapped a piece of code, packed: from the cache, or else found in
+    the file's whole content, for which `content` is called (None if it cannot be had). Empty if it is no interpreter,
+    None if it is one in which none are found, or that does not tick as it should."""
     name = f"{piece.hash}-{piece.offset}-clock-{RULES}"
     packed = cache.recall_records(name, _PLACE.size)
     if packed is None:
@@ -61,7 +62,24 @@ def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | 
             return b""
         packed = pack(places_in(elf, piece.offset)) or (_NO_CLOCK if is_interpreter(elf) else b"")
         cache.remember_records(name, packed)
-    return None if packed == _NO_CLOCK else packed
+    if packed == _NO_CLOCK or (packed and not _is_right(cache, name, piece, packed, process)):
+        return None
+    return packed
+
+
+def _is_right(cache: FileCache, name: str, piece: FilePiece, packed: bytes, process: int) -> bool:
+    """Whether an interpreter ticks as it should, as far as that can be told: by the cache, or by trying once."""
+    known = cache.recall(f"{name}-ticks")
+    if known is None:
+        from .check import ticks_rightly
+
+        records = _PLACE.iter_unpack(packed)
+        right = ticks_rightly(process, piece.name, piece.offset, [(r[0], r[1]) for r in records if not r[2]])
+        if right is None:
+            return True
+        known = "right" if right else "wrong"
+        cache.remember(f"{name}-ticks", known)
+    return known == "right"
 
 
 def is_interpreter(elf: bytes) -> bool:
