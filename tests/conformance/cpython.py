@@ -1,9 +1,15 @@
-"""CPython's own tests, by its own runner: `python -m test`."""
+"""CPython's own tests, by its own runner: `python -m test`.
+
+Releases 3.11.7 and 3.12.1 install neither test_concurrent_futures nor test_multiprocessing_*. These modules are taken
+from Debian's libpython3.11-testsuite (all but the first are three lines, which name the installed
+_test_multiprocessing).
+"""
 
 from __future__ import annotations
 
 import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,13 +24,26 @@ WHOLE = """
     test_queue test_select test_selectors test_sqlite3 test_sqlite test_time test_tempfile test_random test_hashlib
     test_zlib test_json test_pickle test_ctypes test_dict test_gc test_weakref test_exceptions test_traceback
 """
-BY_CLASS = """
+IN_PARTS = """
     test_subprocess test_signal test_threading test_socket test_ssl test_asyncio test_concurrent_futures
     test_multiprocessing_fork test_multiprocessing_spawn test_multiprocessing_forkserver
 """
-"""What may hang is run by class, test_asyncio by module: a hang costs the rest of its item."""
+"""What may hang is run in parts: a hang costs the rest of its item."""
+PART = 80
+"""Classes share an item until it has so many tests: each item starts Python four times."""
+
+LACKING = Path("/usr/lib/python3.11/test")
+"""Where the modules are that an installation lacks, unless --lacking says otherwise."""
+RUN_FROM = """
+import test.libregrtest.findtests as findtests
+from test.libregrtest.main import main
+findtests.SPLITTESTDIRS.clear()
+main()
+"""
+"""Instead of `-m test`, which looks for these modules where they are not installed, whatever --testdir says."""
 
 VERSIONS = ((3, 11), (3, 12), (3, 13), (3, 8))
+LACKS = ((3, 11), (3, 12))
 
 
 def interpreters() -> list[Interpreter]:
@@ -32,30 +51,46 @@ def interpreters() -> list[Interpreter]:
     return sorted((one for one in found if one.version in VERSIONS), key=lambda one: VERSIONS.index(one.version))
 
 
-def items(interpreter: Interpreter, modules: list[str]) -> Iterator[Item]:
+def items(interpreter: Interpreter, modules: list[str], lacking: Path) -> Iterator[Item]:
     for module in modules:
-        for name, pattern in _parts(interpreter, module):
-            match = ["-m", pattern] if pattern else []
-            words = [interpreter.path, "-m", "test", "-v", "--junit-xml={scratch}/verdicts.xml", *match, module]
+        runner_of = _runner(interpreter, module, lacking)
+        for name, patterns in _parts(module, runner_of):
+            match = [word for pattern in patterns for word in ("-m", pattern)]
+            words = [*runner_of, "-v", "--junit-xml={scratch}/verdicts.xml", *match, module]
             column = ".".join(map(str, interpreter.version))
             # Random order and random tests would make two runs incomparable; 0 is kept by 3.13 only if it is told.
             yield Item(SUITE, column, module, name, [str(word) for word in words], env={"PYTHONHASHSEED": "1"})
 
 
-def _parts(interpreter: Interpreter, module: str) -> list[tuple[str, str]]:
-    """The items of a module: names, and patterns of their tests."""
-    if module not in BY_CLASS.split():
-        return [(module, "")] if _exists(interpreter, module) else []
-    listed = runner.harness.run([interpreter.path, "-m", "test", "--list-cases", module])
-    tests = [line for line in listed.stdout.decode().split("\n") if line.startswith("test.")]
-    cut = 2 if module == "test_asyncio" else 1
-    groups = dict.fromkeys(test.rsplit(".", cut)[0] for test in tests)
-    return [(group.removeprefix("test."), f"{group}.*") for group in groups]
-
-
-def _exists(interpreter: Interpreter, module: str) -> bool:
+def _runner(interpreter: Interpreter, module: str, lacking: Path) -> list[str]:
+    """The words that start the runner of a module. None, where it is nowhere."""
     code = "import importlib.util, sys; sys.exit(not importlib.util.find_spec('test.' + sys.argv[1]))"
-    return runner.harness.run([interpreter.path, "-c", code, module]).status == 0
+    if runner.harness.run([interpreter.path, "-c", code, module]).status == 0:
+        return [str(interpreter.path), "-m", "test"]
+    if interpreter.version in LACKS and (lacking / f"{module}.py").exists():
+        return [str(interpreter.path), "-c", RUN_FROM, "--testdir", str(lacking)]
+    return []
+
+
+def _parts(module: str, words: list[str]) -> list[tuple[str, list[str]]]:
+    """The items of a module: names, and patterns of their tests."""
+    if not words:
+        return []
+    if module not in IN_PARTS.split():
+        return [(module, [])]
+    listed = runner.harness.run([*words, "--list-cases", module]).stdout.decode().split("\n")
+    tests = [line for line in listed if module in line.split(".")[:2]]
+    parts: list[Counter[str]] = []
+    for name, number in Counter(test.rpartition(".")[0].removeprefix("test.") for test in tests).items():
+        if not parts or parts[-1].total() + number > PART:
+            parts.append(Counter())
+        parts[-1][name] = number
+    return [(_name(list(part)), [f"*{name}.*" for name in part]) for part in parts]
+
+
+def _name(classes: list[str]) -> str:
+    """By its first class, and how many others there are."""
+    return classes[0] + (f" and {len(classes) - 1}" if len(classes) > 1 else "")
 
 
 def read_verdicts(result: Result, scratch: Path) -> Verdicts:
@@ -78,6 +113,8 @@ def main() -> int:
     parser.add_argument("--python", action="append", metavar="3.11", help="only this version")
     parser.add_argument("--module", nargs="+", metavar="test_os", help="only these modules")
     parser.add_argument("--match", default="", help="only items with this in their name")
+    parser.add_argument("--lacking", type=Path, default=LACKING, metavar="DIR",
+                        help="where the modules are that an installation lacks (default: %(default)s)")  # fmt: skip
     options = parser.parse_args()
     if options.render:
         runner.render(options.results, SUITE)
@@ -86,7 +123,7 @@ def main() -> int:
     wanted = (
         item
         for one in chosen
-        for item in items(one, options.module or (WHOLE + BY_CLASS).split())
+        for item in items(one, options.module or (WHOLE + IN_PARTS).split(), options.lacking)
         if options.match in item.name
     )
     return min(1, runner.run_suite(wanted, read_verdicts, options))
