@@ -203,6 +203,14 @@ def map_piece(
         map_anonymous(engine, task, start, length, prot, False)
         fill(pid, start, piece, store)
         return
+    map_memory_file(engine, task, start, length, prot, offset, shared)
+
+
+def map_memory_file(
+    engine: _engine.Replayer, task: int, start: int, length: int, prot: int, offset: int, shared: bool
+) -> None:
+    """Maps part of the one memory file of a replay (replayer/sharing.py) at exactly `start`. Raises PyrrError where the
+    kernel refuses, ValueError for an impossible place."""
     if _touches_gate(start, length):
         raise ValueError(f"a file is mapped at {start:#x}, over replay's own page")
     flags = (_MAP_SHARED if shared else _MAP_PRIVATE) | _MAP_FIXED | _MAP_NORESERVE

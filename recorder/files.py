@@ -8,7 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from .. import procfs
+from .. import _engine, procfs
 from ..light import NamedTuple
 from ..trace_format import FilePiece, hash_of
 from ..trace_writer import TraceWriter
@@ -79,6 +79,15 @@ class FileRecorder:
             return self._store(file, os.fstat(file), name, offset, length)
         finally:
             os.close(file)
+
+    def store_memory(self, pid: int, mapping: procfs.Mapping) -> Iterator[tuple[int, FilePiece]]:
+        """Stores what a process has mapped of a file that cannot be opened, all of it; the pieces, with their
+        addresses."""
+        for start in range(mapping.start, mapping.end, _PIECE_LIMIT):
+            content = _engine.read(pid, start, min(_PIECE_LIMIT, mapping.end - start))
+            hash_ = hash_of(content)
+            self._writer.add_file(content, hash_)
+            yield start, FilePiece(hash_, 0, len(content), mapping.name, start - mapping.start)
 
     def content(self, pid: int, piece: FilePiece) -> bytes | None:
         """The whole file that a process maps a stored piece of, if it is still there by its name."""

@@ -167,7 +167,7 @@ class RecordingSession:
         self._hung = False
         self._quiet = -1, 0
         self._outsiders = Outsiders()
-        self._shared: dict[tuple[int, int], int] = {}
+        self._shared: dict[tuple[str | int, ...], int] = {}
         self._code: dict[tuple[str, int, int], _Code] = {}
         self._status = 0
         self._root = 0
@@ -405,8 +405,9 @@ class RecordingSession:
             self._complete(self._lowest_of_stack(task, process, other))
             return
         if nr != _SYS_MMAP:
-            self._look_for_outsiders(task, procfs.read_maps(task))
-            self._complete(_memory_of(task, result))
+            maps = procfs.read_maps(task)
+            self._look_for_outsiders(task, maps)
+            self._complete(self._attached(task, args[0], next(m for m in maps if m.start == result)))
             return
         _, length, prot, flags, descriptor, offset = args
         descriptor &= 0xFFFFFFFF
@@ -434,6 +435,12 @@ class RecordingSession:
         # Later writes to the file show through the mapping. ELF files are not written while mapped.
         if len(self._shared) > known:
             self._engine.watch(*mapped.identity)
+
+    def _attached(self, task: int, segment: int, mapping: procfs.Mapping) -> list[tuple[int, FilePiece]]:
+        """A segment of System V shared memory, which is a file that has an id in its namespace for a name."""
+        namespace = os.stat(f"/proc/{task}/ns/ipc").st_ino
+        number = self._shared.setdefault(("System V", namespace, segment), len(self._shared) + 1)
+        return [(address, piece._replace(shared=number)) for address, piece in self._files.store_memory(task, mapping)]
 
     def _written(self, task: int, process: int, nr: int, args: tuple[int, ...], result: int) -> None:
         """A file changed that is or was mapped: mappings show what it now holds. Or the kernel

@@ -17,7 +17,8 @@ from ..trace_format import EventKind
 from ..trace_reader import TraceReader
 
 _CLONE_VM = 0x100
-_MMAP = 9
+_MMAP, _SHMAT = 9, 30
+_SHM_RDONLY = 0o10000
 _PROT_WRITE, _MAP_SHARED_TYPES, _MAP_ANONYMOUS = 2, (1, 3), 0x20
 _ITEMS_BEFORE_STREAM = 9
 _NOTHING = msgpack.packb([int(EventKind.NOTE), 0, 0, ""])
@@ -89,10 +90,13 @@ class Selection:
             space = self._space[event.task]
             space.writes.update(write.shared for write in event.writes)
             shared = event.nr == _MMAP and event.args[3] & 0xF in _MAP_SHARED_TYPES
+            writable = shared and event.args[2] & _PROT_WRITE
+            if event.nr == _SHMAT:
+                writable = not event.args[2] & _SHM_RDONLY
             for _, piece in event.pieces:
                 if piece.shared:
                     space.reads.add(piece.shared)
-                    if shared and event.args[2] & _PROT_WRITE:
+                    if writable:
                         space.writes.add(piece.shared)
             space.anonymous |= bool(shared and event.args[3] & _MAP_ANONYMOUS)
 

@@ -45,12 +45,13 @@ if TYPE_CHECKING:
 assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
 _MADV_DONTNEED = 4
-_MADVISE, _MREMAP, _MMAP, _SHMAT = 28, 25, 9, 30
+_MADVISE, _MREMAP, _MMAP, _MUNMAP, _SHMAT, _SHMDT = 28, 25, 9, 11, 30, 67
 _SETRLIMIT, _PRLIMIT = 160, 302
 _MREMAP_MAYMOVE, _MREMAP_FIXED, _MREMAP_DONTUNMAP = 1, 2, 4
 _CLONE_VM = 0x100
 _MAP_SHARED_TYPES = (1, 3)
-_MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_NORESERVE = 1, 2, 0x10, 0x4000
+_PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
+_SHM_RDONLY, _SHM_EXEC = 0o10000, 0o100000
 _LAST_EVENTS = 5
 _TO_NEXT_STOP = -1
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
@@ -869,8 +870,10 @@ class ReplaySession:
         placed = False
         if event.nr == _MMAP:
             placed = self._map(event)
-        elif event.nr == _SHMAT and event.outputs:
-            snapshot.map_anonymous(self._engine, task, event.result, len(event.outputs[0][1]), 3, True)
+        elif event.nr == _SHMAT:
+            self._attach(event)
+        elif event.nr == _SHMDT:
+            self._detach(event)
         elif event.nr in (_SETRLIMIT, _PRLIMIT):
             self._limit_stack(event)
         elif event.nr == _MADVISE:
@@ -928,18 +931,36 @@ class ReplaySession:
         if piece is None or not piece.shared:
             snapshot.map_anonymous(self._engine, task, address, args[1], args[2], shared)
             return False
-        kind = _MAP_SHARED if shared else _MAP_PRIVATE
-        flags = kind | _MAP_FIXED | _MAP_NORESERVE
         offset = self._shared.offset(piece.shared, piece.start + piece.offset - (at - address))
-        result = self._engine.inject(task, _MMAP, address, args[1], args[2], flags, _engine.SHARED_DESCRIPTOR, offset)
-        if result != address:
-            raise ValueError(f"error {result}")
+        snapshot.map_memory_file(self._engine, task, address, args[1], args[2], offset, shared)
         end = start = piece.start + piece.offset - (at - address)
         for _, part in event.pieces:
             self._shared.clear(piece.shared, end, part.start + part.offset)
             end = part.start + part.offset + part.length
         self._shared.clear(piece.shared, end, start + args[1])
         return False
+
+    def _attach(self, event: SyscallEvent) -> None:
+        """Maps a segment of System V shared memory: all that have attached it see the same."""
+        task, start, flags = event.task, event.result, event.args[2]
+        prot = _PROT_READ | (0 if flags & _SHM_RDONLY else _PROT_WRITE) | (_PROT_EXEC if flags & _SHM_EXEC else 0)
+        if event.pieces:
+            address, last = event.pieces[-1]
+            offset = self._shared.offset(last.shared, 0)
+            snapshot.map_memory_file(self._engine, task, start, address + last.length - start, prot, offset, True)
+        elif event.outputs:  # as it was recorded once, for each process its own
+            snapshot.map_anonymous(self._engine, task, start, len(event.outputs[0][1]), prot, True)
+
+    def _detach(self, event: SyscallEvent) -> None:
+        """Unmaps what is left of a segment: other memory may lie amid it (ksys_shmdt, ipc/shm.c)."""
+        start, number = event.args[0], None
+        for mapping in procfs.read_maps(self.real(event.task)):
+            if mapping.inode != self._shared.inode or mapping.start < start:
+                continue
+            part = self._shared.piece_at(mapping.offset, 0)
+            if part.start == mapping.start - start and number in (None, part.shared):
+                number = part.shared
+                self._engine.inject(event.task, _MUNMAP, mapping.start, mapping.end - mapping.start)
 
     def _write(self, pid: int, mapped: list[MappedPiece], address: int, data: bytes) -> None:
         """Writes to memory, or to the file of shared memory where the task has it read-only."""

@@ -129,6 +129,7 @@ WITH_AGENT = {"numpy_threads", "spin_waits"}
 
 PROGRAMS = {
     "assembly_sites": [],
+    "attached_memory": [],
     "bad_pointers": [],
     "big_transfers": [],
     "blocked_signals": [],
