@@ -142,6 +142,7 @@ PROGRAMS = {
     "faults_half_way": [],
     "filter_by_place": [],
     "filter_traps": [],
+    "ignored_signals": [],
     "interrupted_calls": [],
     "jump_out_of_handler": [],
     "kept_registers": [],

@@ -194,6 +194,53 @@ static int sent_signal(const struct task *task)
     }
 }
 
+/* Calls that a signal ends early, with what they have done so far or EINTR, even where nobody handles it; all others go on by
+   themselves, or have a mask of their own. But for `read`, which only a socket's time-out (SO_RCVTIMEO) makes one of these:
+   /proc/self/status shows what is blocked. */
+static bool ends_early(const struct task *task)
+{
+    switch (task->entry.orig_rax) {
+    case SYS_write:
+    case SYS_writev:
+    case SYS_pwrite64:
+    case SYS_pwritev:
+    case SYS_pwritev2:
+    case SYS_sendfile:
+    case SYS_splice:
+    case SYS_tee:
+    case SYS_vmsplice:
+    case SYS_copy_file_range:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_connect:
+    case SYS_sendto:
+    case SYS_sendmsg:
+    case SYS_sendmmsg:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_recvmmsg:
+    case SYS_epoll_wait:
+    case SYS_semop:
+    case SYS_semtimedop: return true;
+    case SYS_epoll_pwait:
+    case SYS_epoll_pwait2: return !task->arguments[4];
+    default: return false;
+    }
+}
+
+/* The kernel wakes a traced task for signals that it ignores, too (sig_ignored, kernel/signal.c). */
+static void begin_quiet(struct task *task)
+{
+    uint64_t mask = task->mask | ignored_signals(task->group);
+    task->undisturbed = ends_early(task) && ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof mask, &mask) == 0;
+}
+
+void end_quiet(struct task *task)
+{
+    if (task->undisturbed) ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
+    task->undisturbed = false;
+}
+
 bool enter_call(struct recorder *recorder, struct task *task)
 {
     const struct user_regs_struct *entry = &task->entry;
@@ -235,6 +282,7 @@ bool enter_call(struct recorder *recorder, struct task *task)
         changed.rdx = MADV_DONTNEED;
         task->call = CALL_FREE;
     } else {
+        begin_quiet(task);
         return true;
     }
     return tracee_set_registers(task->turn.tid, &changed) == 0;
@@ -382,6 +430,7 @@ void complete_call(struct recorder *recorder, struct task *task, int64_t result)
 
 enum request leave_call(struct recorder *recorder, struct task *task)
 {
+    end_quiet(task);
     if (tracee_get_registers(task->turn.tid, &task->exit)) return REQUEST_NONE;
     task->in_call = false;
     task->at_boundary = true;

@@ -54,6 +54,7 @@ static bool put_call_back(struct task *task)
 static int settle(struct recorder *recorder, struct task *task)
 {
     int signal = stop_task(task);
+    end_quiet(task);
     if (signal < 0 || !task->group || !task->group->space->agent) return signal;
     if (put_call_back(task)) signal = 0;
     if (task->turn.state != TASK_READY && runs_free(task)) drain(recorder, task);

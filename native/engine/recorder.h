@@ -90,6 +90,7 @@ struct task {
     bool impatient; /* the signal that comes next has waited for a tick long enough */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
+    bool undisturbed; /* it blocks more, as long as its call lasts */
     uint64_t clear_child_tid, set_child_tid, robust_list;
     uint64_t marked; /* the futex that the kernel marked when the task began to wait for it, until that is recorded */
     uint32_t mark;

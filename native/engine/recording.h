@@ -26,6 +26,7 @@ void watch_memory_file(struct recorder *recorder, const struct task *task, int64
 void begin_call(struct task *task);
 bool choose_held(struct task *task);
 bool enter_call(struct recorder *recorder, struct task *task);
+void end_quiet(struct task *task);
 bool is_compatibility_call(const struct task *task);
 enum request leave_call(struct recorder *recorder, struct task *task);
 void note_action(struct group *group, int signal, const struct kernel_sigaction *action);
@@ -76,6 +77,8 @@ void look_for_spin(struct recorder *recorder, struct task *task);
 
 /* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
 void deliver_at_tick(struct recorder *recorder, struct task *task);
+/* Those that do nothing, as a set. */
+uint64_t ignored_signals(const struct group *group);
 void put_continued(struct recorder *recorder, struct task *task);
 bool group_stopped(int status);
 void note_mask(struct task *task);

@@ -25,6 +25,15 @@ static bool is_harmless_by_default(int signal)
     return signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT;
 }
 
+uint64_t ignored_signals(const struct group *group)
+{
+    uint64_t set = 0;
+    for (int signal = 1; signal < SIGNALS; signal++)
+        if (group->disposition[signal] == DISPOSITION_IGNORE || (group->disposition[signal] == DISPOSITION_DEFAULT && is_harmless_by_default(signal)))
+            set |= UINT64_C(1) << (signal - 1);
+    return set;
+}
+
 static bool stops_by_default(int signal)
 {
     return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;

@@ -215,6 +215,8 @@ def _score_replay(outcome: Outcome, stage: _Stage, trace: Path, recorded: Result
         outcome.cause = outcome.cause or (
             harness.difference(recorded.stdout, replayed.stdout) or harness.difference(recorded.stderr, replayed.stderr)
         )
+    # It sums the memory of each process at its end, of which there may be a thousand.
+    timeout = max(timeout, FACTOR * outcome.seconds["replay"])
     verified, _ = stage.run("verify", [harness.PYRR, "verify", trace], timeout)
     if verified is None:
         outcome.verify = "timed out"
