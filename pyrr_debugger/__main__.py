@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from .errors import PyrrError
@@ -11,6 +12,7 @@ from .replayer import launch as replayer
 
 def main() -> None:
     """Runs `pyrr`; errors of the user's concern are one message on stderr."""
+    _fill_closed_streams()
     try:
         if recording := recorder.plain_request(sys.argv[1:]):
             recorder.record(recording)
@@ -18,13 +20,31 @@ def main() -> None:
             replayer.replay(replay)
         from .cli import cli
 
-        cli(prog_name="pyrr")
+        try:
+            cli(prog_name="pyrr")
+        finally:
+            sys.stdout.flush()
     except PyrrError as error:
         print(f"pyrr: {error}", file=sys.stderr)
         sys.exit(error.status)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:  # what is printed cannot be written, a folder cannot be read
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"pyrr: {where}{error.strerror}", file=sys.stderr, flush=True)
+        os._exit(PyrrError.status)  # not by way of the interpreter, which would try to write the rest once more
+
+
+def _fill_closed_streams() -> None:
+    """Gives a stdin, stdout or stderr that is closed to the null device, or the next file that is opened, one of the
+    trace, would get its number. It is closed again in what is executed (PEP 446)."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 if __name__ == "__main__":

@@ -40,6 +40,22 @@ def new_trace(program: str) -> str:
     return os.path.join(home, f"{base}-{max(numbers) + 1}")
 
 
+def traces() -> list[str]:
+    """The paths of what may be traces in the folder, the newest last. Raises PyrrError."""
+    try:
+        with os.scandir(folder()) as entries:
+            found = [e for e in entries if not e.name.startswith(".") and not e.is_symlink() and _may_be_trace(e)]
+        return [entry.path for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise PyrrError(f"{folder()} cannot be read: {error.strerror}") from None
+
+
+def _may_be_trace(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() or entry.name.endswith(".pyrr")
+
+
 def point_latest(trace: str) -> None:
     """Makes `latest` point at a trace, wherever it lies."""
     home = folder()
@@ -50,6 +66,16 @@ def point_latest(trace: str) -> None:
         os.replace(temporary, os.path.join(home, LATEST))
 
 
+def forget_latest() -> None:
+    """Makes `latest` point at the newest trace of the folder where the one that it pointed at has been removed."""
+    latest = os.path.join(folder(), LATEST)
+    if os.path.islink(latest) and not os.path.exists(latest):
+        if left := traces():
+            point_latest(left[-1])
+        else:
+            os.unlink(latest)
+
+
 def find(name: str | None) -> str:
     """The trace that a user means by a path, a name, or nothing (the latest). Raises PyrrError."""
     named = os.path.join(folder(), name or LATEST)
@@ -58,5 +84,7 @@ def find(name: str | None) -> str:
     if os.path.exists(named):
         return os.path.realpath(named)
     if name is None:
+        if os.path.islink(named):
+            raise PyrrError(f"the latest trace, {os.readlink(named)}, is gone; 'pyrr ls' lists others")
         raise PyrrError("there is no trace yet: make one with 'pyrr record COMMAND'")
     raise PyrrError(f"there is no trace {name!r}, neither as a path nor in {folder()}; 'pyrr ls' lists them")

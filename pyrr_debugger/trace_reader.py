@@ -16,7 +16,7 @@ from .zstd import zstandard
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from .events import Event
@@ -73,8 +73,12 @@ class TraceReader:
         try:
             with self._place.part("header") as part:
                 packed = part.read()
-        except OSError as error:
+        except FileNotFoundError as error:
             raise TraceError(f"{self.path} is not a trace: its header: {error.strerror}") from None
+        except OSError as error:
+            raise TraceError(f"{self.path} cannot be read: its header: {error.strerror}") from None
+        if not packed:
+            raise TraceError(f"{self.path} holds no event: the recorder ended before the first one was written")
         try:
             plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=1 << 24)
             header = msgpack.unpackb(plain, strict_map_key=False)
@@ -240,7 +244,7 @@ class TraceReader:
 
     def stored(self, hash_: str) -> StoredFile:
         """A file of the store, to be read from its beginning."""
-        stored = StoredFile(self._open_file(hash_), f"{self.path}: the stored file {hash_}")
+        stored = StoredFile(lambda: self._open_file(hash_), f"{self.path}: the stored file {hash_}")
         if stored.size < 0:
             stored.size = len(self.file(hash_))
         return stored
@@ -307,17 +311,21 @@ class TraceReader:
 
 
 class StoredFile:
-    """The content of a stored file, decompressed as far as it is read; `size` is its length."""
+    """The content of a stored file, decompressed as far as it is read; `size` is its length. The file is open only
+    while it is read: a program maps more files than a process may have open (RLIMIT_NOFILE)."""
 
-    def __init__(self, file: Part, name: str) -> None:
+    def __init__(self, opened: Callable[[], Part], name: str) -> None:
         """Raises TraceError on damage, as does `read`."""
         self._name = name
         try:
-            head = file.pread(18, 0)  # the longest frame header (RFC 8878, 3.1.1.1)
+            with opened() as file:
+                head = file.pread(18, 0)  # the longest frame header (RFC 8878, 3.1.1.1)
             self.size = int(zstandard.frame_content_size(head))
-            source: Any = file  # all that is asked of it is read()
+            source: Any = _Reopened(opened)
             self._stream: Any = zstandard.ZstdDecompressor().stream_reader(source, read_size=_PART)
-        except (OSError, zstandard.ZstdError) as error:
+        except OSError as error:
+            raise TraceError(f"{name}: {error.strerror}") from None
+        except zstandard.ZstdError as error:
             raise TraceError(f"{name} is damaged ({error})") from None
 
     def close(self) -> None:
@@ -327,8 +335,24 @@ class StoredFile:
         """Fills a buffer with what follows; the number of bytes, 0 at the end."""
         try:
             return int(self._stream.readinto(buffer))
-        except (OSError, zstandard.ZstdError) as error:
+        except OSError as error:
+            raise TraceError(f"{self._name}: {error.strerror}") from None
+        except zstandard.ZstdError as error:
             raise TraceError(f"{self._name} is damaged ({error})") from None
+
+
+class _Reopened:
+    """All that zstandard asks of a file, of one that is opened anew for each read."""
+
+    def __init__(self, opened: Callable[[], Part]) -> None:
+        self._opened = opened
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        with self._opened() as file:
+            data = file.pread(size, self._at)
+        self._at += len(data)
+        return data
 
 
 def _frame_size(packed: bytes) -> int:

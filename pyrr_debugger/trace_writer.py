@@ -35,7 +35,11 @@ class TraceWriter:
     def __init__(self, path: str, header: Callable[[], dict[str, Any]], processors: set[int]) -> None:
         """Creates the directory, which must not exist. `header` is called in the writing thread, which runs on one of
         `processors`. Raises OSError."""
-        os.makedirs(os.path.dirname(os.path.abspath(path)), mode=0o700, exist_ok=True)
+        folder = os.path.dirname(os.path.abspath(path))
+        try:
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        except FileExistsError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
         os.mkdir(path, 0o700)
         os.chmod(path, 0o700)  # whatever the umask
         os.mkdir(os.path.join(path, "files"), 0o700)
@@ -50,6 +54,8 @@ class TraceWriter:
         self._processors = processors
         self._header = header
         self._begun = False
+        self.is_empty = True
+        """No chunk has reached the disk."""
         self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
         self._thread.start()
 
@@ -153,6 +159,7 @@ class TraceWriter:
         frame = self._compressor.compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
         _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
+        self.is_empty = False
 
 
 def _write_all(file: Any, data: bytes) -> None:

@@ -61,7 +61,8 @@ def record(request: Request) -> NoReturn:
     recording = RecordingSession(
         list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent, request.seed
     ).run()
-    home.point_latest(recording.path)
+    if recording.path is not None:
+        home.point_latest(recording.path)
     report(recording, request.quiet)
     # Nothing is left to be done but to take the interpreter down, which takes as long as the program's own start.
     sys.stderr.flush()

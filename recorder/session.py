@@ -67,9 +67,9 @@ class CannotRecord(Exception):
 class Recording(NamedTuple):
     """What came of a session. `status` is the exit status of the program as a shell gives it (128 + signal);
     `failure` says why the trace is cut, if it is; `hung` that the program was killed after its time, or when all of
-    it slept for good."""
+    it slept for good. `path` is None where nothing could be written."""
 
-    path: str
+    path: str | None
     status: int
     events: int
     failure: str | None
@@ -216,7 +216,10 @@ class RecordingSession:
         self._writer.close()
         if not failure and self._writer.error:
             failure = _write_failure(self._writer)
-        return Recording(self._writer.path, _shell_status(self._status), self._engine.events, failure, self._hung)
+        if self._writer.is_empty:
+            self._writer.discard()
+        path = None if self._writer.is_empty else self._writer.path
+        return Recording(path, _shell_status(self._status), self._engine.events, failure, self._hung)
 
     def decisions(self) -> list[Decided]:
         """Where the turns of tasks ended otherwise than usual, in order."""
@@ -657,7 +660,9 @@ def _shell_status(status: int) -> int:
 
 def report(recording: Recording, quiet: bool) -> None:
     """The line on stderr with which a recording ends."""
-    if recording.failure:
+    if recording.path is None:
+        print(f"pyrr: nothing was recorded: {recording.failure}. The program went on unrecorded", file=sys.stderr)
+    elif recording.failure:
         print(
             f"pyrr: recording stopped: {recording.failure}. The program went on unrecorded; "
             f"what was recorded until then is in {recording.path}",

@@ -12,6 +12,7 @@ import signal
 import sys
 
 from .. import home
+from ..errors import PyrrError
 from ..light import NamedTuple
 
 TYPE_CHECKING = False  # see light.py
@@ -83,6 +84,8 @@ def replay(request: Request) -> NoReturn:
             if request.to is None:
                 session.run()
                 warn_if_cut(reader)
+                if session.output_error:
+                    raise PyrrError(f"its output cannot be written: {os.strerror(session.output_error)}")
             else:
                 session.seek(between) if between else _run_with_progress(session, position)
                 where = _where(session, request.process)

@@ -33,6 +33,7 @@ FORMS = (
     "exception:K"
 )
 _SIGNAL_BITS = 0x7F
+_UNNAMED = {"syscall": r"syscall_0x[0-9a-f]+", "signal": r"SIG\d+"}
 
 
 class Position(Protocol):
@@ -58,7 +59,7 @@ def parse(text: str) -> Position:
     if match := re.fullmatch(r"output:/(.+)/(?:#(-?\d+))?", text, re.DOTALL):
         return Output(_pattern(match[1]), _which(text, match[2]))
     if match := re.fullmatch(r"(syscall|signal):(\w+)(?:#(-?\d+))?", text):
-        _check_name(match[1], match[2])
+        check_name(match[1], match[2])
         return Occurrence(match[1], match[2], _which(text, match[3]))
     if match := re.fullmatch(r"(.+\.py):(\d+)(?:#(-?\d+))?", text):
         return Line(match[1], int(match[2]), _which(text, match[3]))
@@ -67,9 +68,10 @@ def parse(text: str) -> Position:
     raise PyrrError(f"{text!r} is no position: {FORMS}")
 
 
-def _check_name(kind: str, name: str) -> None:
+def check_name(kind: str, name: str) -> None:
+    """Raises PyrrError where no `syscall` or `signal`, as `kind` says, has this name."""
     known = set(BY_NAME) if kind == "syscall" else {one.name for one in signal.Signals}
-    if name not in known and not re.fullmatch(r"SIG\d+", name):
+    if name not in known and not re.fullmatch(_UNNAMED[kind], name):
         close = difflib.get_close_matches(name, known, 1)
         raise PyrrError(f"there is no {kind} {name}" + (f": did you mean {close[0]}?" if close else ""))
 

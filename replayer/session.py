@@ -316,6 +316,11 @@ class ReplaySession:
             self._cached_files[hash_] = content
         return content
 
+    @property
+    def output_error(self) -> int:
+        """The errno with which what the program wrote could not be written here; 0 if it could."""
+        return self._engine.output_error
+
     def run(self, until: int | None = None, ticks: int = _TO_NEXT_STOP) -> None:
         """Replays up to event `until`, before it takes effect; None is the end. With `ticks`, only so far that the
         event before it has taken effect, and its task has run for so many ticks of the bytecode clock.

@@ -77,6 +77,7 @@ NAMES = [
     "long_directory",
     "mapped_files",
     "mapped_growth",
+    "mapped_one_by_one",
     "memory_management",
     "notifications",
     "numpy_threads",

@@ -958,6 +958,12 @@ static PyObject *Replayer_get_position(PyObject *self, void *closure)
     return PyLong_FromUnsignedLongLong(((Replayer *)self)->state.position);
 }
 
+static PyObject *Replayer_get_output_error(PyObject *self, void *closure)
+{
+    (void)closure;
+    return PyLong_FromLong(((Replayer *)self)->state.output_error);
+}
+
 static PyMethodDef Replayer_methods[] = {
     {"start", Replayer_start, METH_VARARGS, "start(task, stub) -> pid: an empty process for a recorded task."},
     {"spawn", Replayer_spawn, METH_VARARGS, "spawn(parent, task, flags) -> pid: clone for a recorded task."},
@@ -989,6 +995,7 @@ static PyGetSetDef Replayer_attributes[] = {
     {"due", Replayer_get_due, NULL, "The task that stands amid its way to the next event; 0: none.", NULL},
     {"ticks", Replayer_get_ticks, NULL, "How many ticks behind the last event that task stands.", NULL},
     {"position", Replayer_get_position, NULL, "Number of the next event.", NULL},
+    {"output_error", Replayer_get_output_error, NULL, "errno of output that could not be written; 0: none.", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -456,24 +457,30 @@ static bool write_outputs(const struct actor *actor, struct cursor cursor)
     return true;
 }
 
-static void write_all(int descriptor, const uint8_t *data, size_t size)
+/* The first write that fails is the last. */
+static void write_all(struct replayer *replayer, int *descriptor, const uint8_t *data, size_t size)
 {
-    while (size) {
-        ssize_t n = write(descriptor, data, size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return;
-        data += n;
-        size -= (size_t)n;
+    while (size && *descriptor >= 0) {
+        ssize_t n = write(*descriptor, data, size);
+        if (n >= 0) {
+            data += n;
+            size -= (size_t)n;
+        } else if (errno == EAGAIN) { /* whoever shares it has made it non-blocking */
+            poll(&(struct pollfd){*descriptor, POLLOUT, 0}, 1, -1);
+        } else if (errno != EINTR) {
+            if (errno != EPIPE) replayer->output_error = errno; /* else nobody wants it any more */
+            *descriptor = -1;
+        }
     }
 }
 
 static void show_output(struct replayer *replayer, const struct actor *actor, const struct call *call)
 {
-    int descriptor = call->stream < 3 ? replayer->streams[call->stream] : -1;
+    int *descriptor = &replayer->streams[call->stream < 3 ? call->stream : 0];
     const struct syscall_row *row = row_of(call->number, call->arguments);
-    if (descriptor < 0 || !row) return;
+    if (*descriptor < 0 || !row) return;
     if (call->sent) {
-        write_all(descriptor, call->sent, call->sent_size);
+        write_all(replayer, descriptor, call->sent, call->sent_size);
         return;
     }
     struct ranges ranges = {0};
@@ -481,7 +488,7 @@ static void show_output(struct replayer *replayer, const struct actor *actor, co
     for (size_t i = 0; i < ranges.count; i++) {
         size_t size = ranges.item[i].iov_len;
         uint8_t *data = malloc(size);
-        if (data && tracee_read(actor->real, (uintptr_t)ranges.item[i].iov_base, data, size) == size) write_all(descriptor, data, size);
+        if (data && tracee_read(actor->real, (uintptr_t)ranges.item[i].iov_base, data, size) == size) write_all(replayer, descriptor, data, size);
         free(data);
     }
     ranges_free(&ranges);

@@ -67,6 +67,7 @@ struct replayer {
     uint64_t batch; /* how many events are offered at once */
     int shared; /* the file in which all shared memory lies; every stub holds it */
     int streams[3]; /* where stdout and stderr of the program go; -1: nowhere */
+    int output_error; /* errno of a write there that failed */
     struct range *files; /* where recorded file mappings lie: madvise and mremap there are Python's */
     size_t file_count;
     struct trap_set traps;

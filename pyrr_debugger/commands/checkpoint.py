@@ -10,11 +10,12 @@ import click
 from .. import home
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
+from . import completion
 from .options import warn_if_cut
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option(
     "--every", default=1.0, type=click.FloatRange(min=0), metavar="T", help="Seconds of replay between two; 1."
 )

@@ -12,12 +12,13 @@ from .. import home
 from ..replayer.position import Position, parse
 from ..replayer.prompt import Prompt
 from ..trace_reader import TraceReader
+from . import completion
 
 _PROMPT = "(pyrr) "
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option(
     "--to", "to", type=parse, metavar="POSITION", help="Open there; positions are those of 'pyrr replay --to'."
 )
@@ -26,7 +27,7 @@ def command(trace: str | None, to: Position | None) -> None:
 
     Opens at the failure: where the traceback of an uncaught exception is about to be printed, with the frames and the
     variables that it left, or where a signal ends the program; else where the program's Python code begins. The
-    commands are pdb's, and their reverse (rs, rn, rc, ...); 'help' lists them. Moves end at events.
+    commands are pdb's, and their reverse (rs, rn, rc, ...); 'help' lists them.
 
     \b
     pyrr debug

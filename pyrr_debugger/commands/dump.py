@@ -9,16 +9,26 @@ import click
 
 from .. import home
 from ..replayer.causes import Stacks
-from ..replayer.position import Position, parse
+from ..replayer.position import Position, check_name, parse
 from ..trace_reader import TraceReader
+from . import completion
 from .options import warn_if_cut
 
 
+def _known(_: click.Context, __: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        check_name("syscall", name)
+    return names
+
+
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--from", "start", type=parse, default="start", metavar="POSITION", help="First event.")
 @click.option("--until", type=parse, metavar="POSITION", help="Stop before this event.")
-@click.option("--syscall", "names", multiple=True, metavar="NAME", help="Only calls of this name (repeatable).")
+@click.option(
+    "--syscall", "names", multiple=True, metavar="NAME", callback=_known, shell_complete=completion.system_calls,
+    help="Only calls of this name (repeatable).",
+)  # fmt: skip
 @click.option("--stack", is_flag=True, help="With the Python line that caused each event; replays the trace once.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(

@@ -16,10 +16,11 @@ from .. import home
 from ..errors import PyrrError
 from ..replayer.position import Position, parse
 from ..trace_reader import TraceReader
+from . import completion
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--to", "to", type=parse, default="exit", metavar="POSITION", help="Open there; the end if not given.")
 @click.option("--ex", "commands", multiple=True, metavar="COMMAND", help="Given to gdb (repeatable).")
 @click.option("--batch", is_flag=True, help="Leave gdb after these commands.")

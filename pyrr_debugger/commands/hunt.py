@@ -20,6 +20,7 @@ from .. import home
 from ..errors import PyrrError
 from ..hunt.runs import Outcome, Recorder, Run
 from ..hunt.search import Found, Minimiser, Order, Place, first_failure
+from . import completion
 from .record import MAX_SEED
 
 _NOT_FOUND = 1
@@ -36,7 +37,7 @@ class _Until(click.ParamType):  # type: ignore[type-arg]
         self.fail(f"{value!r} is none of 'fail', 'hang' and an exit status", param, ctx)
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--runs", type=click.IntRange(1), default=1000, metavar="N", show_default=True, help="Recordings at most."
 )
@@ -52,7 +53,7 @@ class _Until(click.ParamType):  # type: ignore[type-arg]
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="That of the first run; random by default.")
 @click.option("--no-minimise", is_flag=True, help="Keep the failure as it was found.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=completion.command)
 def command(
     runs: int,
     until: str,

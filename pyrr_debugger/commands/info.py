@@ -13,14 +13,20 @@ from .. import home
 from ..errors import TraceError
 from ..events import EndEvent, ExecEvent, NoteEvent, SyscallEvent
 from ..trace_reader import TraceReader
+from . import completion
 from .options import print_table
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(trace: str | None, as_json: bool) -> None:
-    """Describe TRACE: its command, interpreter, tasks, events, sizes and warnings."""
+    """Describe TRACE: its command, interpreter, tasks, events, sizes and warnings.
+
+    \b
+    pyrr info
+    pyrr info python3-4 --json
+    """
     with TraceReader(home.find(trace)) as reader:
         reader.check()
         facts = _facts(reader)

@@ -16,15 +16,18 @@ from .options import print_table
 
 @click.command()
 def command() -> None:
-    """List the traces in $PYRR_TRACE_DIR or $XDG_DATA_HOME/pyrr, the newest last."""
+    """List the traces in $PYRR_TRACE_DIR or $XDG_DATA_HOME/pyrr, the newest last.
+
+    \b
+    pyrr ls
+    PYRR_TRACE_DIR=/srv/traces pyrr ls
+    """
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "recorded", "events", "size", "command"):
         table.add_column(column, justify="right" if column in ("events", "size") else "left")
-    folder = Path(home.folder())
-    found = [p for p in folder.iterdir() if _may_be_trace(p)] if folder.is_dir() else []
-    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+    for path in map(Path, home.traces()):
         try:
             with TraceReader(path) as reader:
                 started = time.strftime("%F %T", time.localtime(reader.header.get("started", 0)))
@@ -33,7 +36,3 @@ def command() -> None:
         except TraceError:
             table.add_row(path.name, "", "", "", "(not readable as a trace)")
     print_table(table)
-
-
-def _may_be_trace(path: Path) -> bool:
-    return not path.is_symlink() and (path.is_dir() or path.suffix == ".pyrr")

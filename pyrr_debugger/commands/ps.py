@@ -11,11 +11,12 @@ import click
 from .. import home
 from ..processes import Process, processes
 from ..trace_reader import TraceReader
+from . import completion
 from .options import print_table, warn_if_cut
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def command(trace: str | None, as_json: bool) -> None:
     """Show the processes of TRACE as a tree: what they are, between which events they live, how they end.

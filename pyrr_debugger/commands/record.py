@@ -7,6 +7,7 @@ import secrets
 import click
 
 from ..recorder.launch import Request, record
+from . import completion
 
 MAX_SEED = 2**32 - 1
 
@@ -31,7 +32,7 @@ def _following(_: click.Context, __: click.Parameter, value: str) -> str:
 
 @click.command(
     cls=_Command,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    context_settings={"allow_interspersed_args": False},
 )
 @click.option("-o", "--output", type=click.Path(), help="Where to put the trace (a new directory).")
 @click.option("-q", "--quiet", is_flag=True, help="No line about the trace at the end.")
@@ -49,7 +50,7 @@ def _following(_: click.Context, __: click.Parameter, value: str) -> str:
 @click.option(
     "--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="What --chaos draws from; 'pyrr info' shows it."
 )
-@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=completion.command)
 def command(
     output: str | None,
     quiet: bool,

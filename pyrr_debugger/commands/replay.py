@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from ..replayer.launch import Request, replay
+from . import completion
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--to", "to", metavar="POSITION", help="Stop there; see below.")
 @click.option("--process", "pid", type=int, metavar="PID", help="Replay only what this process needs; see 'pyrr ps'.")
 @click.option("--json", "as_json", is_flag=True, help="Print where it stands as one JSON object (with --to).")
@@ -22,13 +23,16 @@ def command(trace: str | None, to: str | None, pid: int | None, as_json: bool, s
 
     A POSITION is before an event takes effect: its number, or -K from the end; start, end, exit (of the first
     process); 50% of the events; +12.5s after the start; output:/REGEX/, the write of a line that matches;
-    syscall:NAME; signal:NAME. The last three with #K are the K-th, #-1 the last.
+    syscall:NAME; signal:NAME; FILE.py:LINE, where that line is begun. The last four with #K are the K-th, #-1 the
+    last. EVENT:TICKS is amid Python code, so many ticks behind that event; exception is where the one was raised that
+    nobody caught, exception:K the K-th of all.
 
     \b
     pyrr replay
     pyrr replay python3-4 --to 1200
     pyrr replay --to 'output:/^Traceback/'
     pyrr replay --to syscall:connect#-1
+    pyrr replay --to app.py:71
     pyrr replay --to exit --serve          for gdb: target extended-remote 127.0.0.1:PORT
     pyrr replay --to exit --serve /tmp/my-socket
     pyrr replay --to exit --stop           for py-spy dump, gdb -p, /proc/PID

@@ -10,10 +10,11 @@ import click
 from .. import home
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
+from . import completion
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option("--to", "to", metavar="POSITION", help="Go live there; as in 'pyrr replay --help'.")
 @click.option(
     "--policy",

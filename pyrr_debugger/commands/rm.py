@@ -10,10 +10,11 @@ import click
 from .. import home
 from ..errors import PyrrError, TraceError
 from ..trace_place import place_of
+from . import completion
 
 
 @click.command()
-@click.argument("traces", nargs=-1, required=True)
+@click.argument("traces", nargs=-1, required=True, shell_complete=completion.traces)
 def command(traces: tuple[str, ...]) -> None:
     """Remove TRACES (paths or names).
 
@@ -29,9 +30,7 @@ def command(traces: tuple[str, ...]) -> None:
             path.unlink() if packed else shutil.rmtree(path)
         except OSError as error:
             raise PyrrError(f"{path} cannot be removed: {error.strerror}") from None
-        latest = Path(home.folder()) / home.LATEST
-        if latest.is_symlink() and not latest.exists():
-            latest.unlink()
+        home.forget_latest()
 
 
 def _is_packed(path: Path) -> bool:

@@ -9,6 +9,7 @@ import click
 from .. import home
 from ..replayer.position import Position, parse
 from ..trace_reader import TraceReader
+from . import completion
 from .options import print_table, warn_if_cut
 
 TYPE_CHECKING = False  # see light.py
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option(
     "--to", "position", type=parse, metavar="POSITION", help="Where; by default 'exit', or the end of a cut trace."
 )

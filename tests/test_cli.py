@@ -1,0 +1,177 @@
+"""The command line as a user meets it: where traces go, what is completed, and one message for what goes wrong."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import harness
+import pytest
+from harness import Interpreter, Result, Surroundings, victim
+
+FEW = 24  # descriptors
+PIPE_IS_FULL = 50_000  # of 65,536 bytes: the next write does not fit
+
+
+@pytest.fixture
+def named(tmp_path: Path, scratch: Path) -> Surroundings:
+    """Surroundings with a folder of their own for named traces."""
+    return Surroundings(
+        env={**harness.victim_environment(scratch), "PYRR_TRACE_DIR": str(tmp_path / "traces")}, cwd=scratch
+    )
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trace of a program that writes a line."""
+    trace = tmp_path_factory.mktemp("recorded") / "trace"
+    harness.record(trace, "/bin/echo", "a line")
+    return trace
+
+
+def in_shell(script: str, around: Surroundings) -> Surroundings:
+    """Surroundings in which a shell has done something before it executes the command."""
+    return Surroundings(env=around.env, cwd=around.cwd, prefix=["bash", "-c", f'{script}; exec "$@"', "-"])
+
+
+def assert_one_message(result: Result, words: bytes) -> None:
+    assert result.status == 2, str(result)
+    assert result.stderr.startswith(b"pyrr: "), str(result)
+    assert result.stderr.count(b"\n") == 1, str(result)
+    assert words in result.stderr, str(result)
+
+
+# ---- named traces ----
+
+
+def test_traces_are_named_numbered_private_and_listed(named: Surroundings, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert harness.pyrr("record", "/bin/echo", "one", around=named).status == 0
+    assert harness.pyrr("record", "-q", "/bin/true", around=named).status == 0
+    folder = tmp_path / "traces"
+    assert sorted(path.name for path in folder.iterdir()) == ["echo-1", "echo-2", "latest", "true-1"]
+    assert {path.stat().st_mode & 0o777 for path in (folder, folder / "echo-1")} == {0o700}
+    listed = harness.pyrr("ls", around=named).stdout.split(b"\n")[1:]
+    assert [line.split()[0] for line in listed if line] == [b"echo-1", b"echo-2", b"true-1"]
+    assert harness.pyrr("replay", "echo-2", around=named).stdout == b"one\n"
+    assert harness.pyrr("replay", around=named).stdout == b""
+
+
+def test_latest_is_the_newest_that_is_left(named: Surroundings, tmp_path: Path) -> None:
+    for word in ("one", "two"):
+        harness.pyrr("record", "/bin/echo", word, around=named)
+    assert harness.pyrr("rm", "echo-2", around=named).status == 0
+    assert harness.pyrr("replay", around=named).stdout == b"one\n"
+    assert harness.pyrr("rm", "echo-1", around=named).status == 0
+    assert not list((tmp_path / "traces").iterdir())
+    assert_one_message(harness.pyrr("replay", around=named), b"no trace yet")
+
+
+def test_a_latest_that_is_gone_is_named(named: Surroundings, tmp_path: Path) -> None:
+    harness.pyrr("record", "-q", "-o", tmp_path / "elsewhere", "/bin/true", around=named)
+    (tmp_path / "elsewhere").rename(tmp_path / "moved")
+    assert_one_message(harness.pyrr("info", around=named), b"elsewhere, is gone")
+
+
+def test_a_folder_that_is_none(named: Surroundings) -> None:
+    around = Surroundings(env={**(named.env or {}), "PYRR_TRACE_DIR": "/dev/null"}, cwd=named.cwd)
+    assert_one_message(harness.pyrr("ls", around=around), b"/dev/null cannot be read")
+    assert_one_message(harness.pyrr("record", "true", around=around), b"cannot make a trace at /dev/null/true-1")
+
+
+# ---- what is asked for ----
+
+
+@pytest.mark.parametrize("command", ["record", "hunt"])
+def test_an_option_that_does_not_exist_is_no_program(command: str, named: Surroundings) -> None:
+    result = harness.pyrr(command, "--outptu", "x", "true", around=named)
+    assert result.status == 2
+    assert b"No such option" in result.stderr
+
+
+def test_a_system_call_that_does_not_exist(recorded: Path) -> None:
+    assert_one_message(harness.pyrr("dump", recorded, "--syscall", "opena"), b"did you mean openat?")
+    assert harness.pyrr("dump", recorded, "--syscall", "syscall_0x1f4").status == 0
+
+
+def complete(words: str, around: Surroundings) -> list[str]:
+    """What bash is told for a line that ends in the last word."""
+    count = str(len(words.split(" ")) - 1)
+    environment = {**(around.env or {}), "COMP_WORDS": words, "COMP_CWORD": count, "_PYRR_COMPLETE": "bash_complete"}
+    return harness.pyrr(around=Surroundings(env=environment, cwd=around.cwd)).stdout.decode().split()
+
+
+def test_completion(named: Surroundings) -> None:
+    harness.pyrr("record", "-q", "/bin/echo", around=named)
+    assert complete("pyrr re", named) == ["plain,record", "plain,replay", "plain,resume"]
+    assert complete("pyrr verify ech", named) == ["file,ech", "plain,echo-1"]
+    assert complete("pyrr rm ./x", named) == ["file,./x"]
+    assert "plain,bash" in complete("pyrr record -q bas", named)
+    assert complete("pyrr record bash bas", named) == ["file,bas"]
+    assert complete("pyrr dump --syscall openat", named) == ["plain,openat", "plain,openat2"]
+
+
+# ---- streams and limits ----
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, named: Surroundings, trace: Path) -> None:
+    """They are closed in the program, too, and nothing of ours gets their numbers."""
+    script = "import os, sys; os.write(1, b'out') if sys.stdout else 0; os._exit(3 if sys.stderr is None else 4)"
+    around = in_shell(f"exec {closed}", named)
+    recorded = harness.run([str(harness.PYRR), "record", "-o", trace, "/usr/bin/python3", "-c", script], around)
+    assert recorded.status == 3, str(recorded)
+    assert recorded.stdout == (b"" if ">&- 2" in closed else b"out"), str(recorded)
+    harness.assert_verified(harness.verify(trace))
+    replayed = harness.replay(trace, around)
+    assert (replayed.status, replayed.stdout) == (0, recorded.stdout), str(replayed)
+
+
+@pytest.mark.parametrize("words", ["replay", "replay --to 5", "dump", "info --json", "verify", "ps", "--help"])
+def test_output_that_cannot_be_written(words: str, recorded: Path) -> None:
+    name, *options = words.split()
+    trace = [] if name == "--help" else [recorded]
+    result = harness.pyrr(name, *trace, *options, around=in_shell("exec >/dev/full", Surroundings()))
+    assert_one_message(result, b"No space left on device")
+
+
+def available(descriptor: int) -> int:
+    """Bytes that can be read at once (ioctl_tty(2), FIONREAD)."""
+    return int.from_bytes(fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_output_to_a_pipe_that_does_not_block(one_interpreter: Interpreter, trace: Path) -> None:
+    program = "for number in range(20): print(str(number) * 20000)"
+    recorded = harness.record(trace, one_interpreter.path, "-c", program)
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETFL, os.O_NONBLOCK)
+    with subprocess.Popen([harness.PYRR, "replay", trace], stdout=writing) as process:
+        os.close(writing)
+        while process.poll() is None and available(reading) < PIPE_IS_FULL:
+            time.sleep(0.01)
+        with open(reading, "rb") as file:
+            assert file.read() == recorded.stdout
+    assert process.returncode == 0
+
+
+def test_more_files_than_descriptors(one_interpreter: Interpreter, named: Surroundings, trace: Path) -> None:
+    recorded = harness.record(trace, one_interpreter.path, victim("mapped_one_by_one"), str(2 * FEW), around=named)
+    few = in_shell(f"ulimit -n {FEW}", named)
+    replayed = harness.replay(trace, few)
+    assert replayed.status == 0, str(replayed)
+    assert replayed.stdout == recorded.stdout
+    harness.assert_verified(harness.verify(trace, few))
+
+
+def test_a_trace_of_which_nothing_was_written_is_not_kept(named: Surroundings, tmp_path: Path) -> None:
+    around = in_shell("ulimit -f 1", named)
+    result = harness.pyrr("record", "/bin/echo", "still here", around=around)
+    assert (result.status, result.stdout) == (0, b"still here\n"), str(result)
+    assert b"nothing was recorded" in result.stderr, str(result)
+    assert b"File too large" in result.stderr, str(result)
+    assert not list((tmp_path / "traces").iterdir())
