@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from .encoded import encoded
 from .errors import PyrrError
 from .events import SyscallEvent
 from .redaction import Redaction
@@ -145,9 +146,8 @@ def _compress(data: bytes) -> bytes:
 def _redacted(reader: TraceReader, redaction: Redaction, sums: dict[str, int]) -> Iterator[bytes]:
     """The chunks of events, with other content."""
     for index, chunk in enumerate(reader.chunks):
-        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-        unpacker.feed(reader.data_of(index))
-        events = [redaction.event(chunk.first + at, wire, sums) for at, wire in enumerate(unpacker)]
+        stored = encoded(reader.data_of(index))
+        events = [redaction.event(chunk.first + at, event.wire, sums) for at, event in enumerate(stored)]
         frame = _compress(b"".join(map(msgpack.packb, events)))
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, chunk.first, chunk.events, len(frame), zlib.crc32(frame))
         yield head + HEAD_CRC.pack(zlib.crc32(head)) + frame

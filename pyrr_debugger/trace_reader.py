@@ -7,6 +7,7 @@ import zlib
 
 import msgpack
 
+from .encoded import encoded
 from .errors import TraceError
 from .events import EndEvent, decode
 from .light import NamedTuple
@@ -166,11 +167,9 @@ class TraceReader:
         chunk = self.chunks[index]
         time = self._time_before(index)
         events: list[Event] = []
-        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-        unpacker.feed(self.data_of(index))
         try:
-            for wire in unpacker:
-                event = decode(chunk.first + len(events), time, wire)
+            for stored in encoded(self.data_of(index)):
+                event = decode(chunk.first + len(events), time, stored.wire)
                 time = event.time
                 events.append(event)
         except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import msgpack
 
+from ..encoded import encoded
 from ..errors import PyrrError
 from ..events import Event, ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, SyscallEvent
 from ..trace_format import EventKind
@@ -119,19 +120,14 @@ class Selection:
     def filtered(self, data: bytes | memoryview, first: int) -> bytes:
         """The encoded events of a chunk, an empty note in the place of each that is not needed; what other processes
         wrote to the terminal is left out."""
-        unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-        unpacker.feed(data)
         kept: list[bytes | memoryview] = []
-        start = 0
-        for number, wire in enumerate(unpacker, first):
-            end = unpacker.tell()
+        for number, event in enumerate(encoded(data), first):
             if number not in self:
                 kept.append(_NOTHING)
-            elif self._is_foreign_output(number, wire):
-                kept.append(msgpack.packb(wire[:_ITEMS_BEFORE_STREAM]))
-            else:
-                kept.append(data[start:end])
-            start = end
+            elif self._is_foreign_output(number, event.wire):
+                kept.append(msgpack.packb(event.wire[:_ITEMS_BEFORE_STREAM]))
+            else:  # what an event refers to may be left out
+                kept.append(msgpack.packb(event.wire) if event.refers else data[event.start : event.end])
         return b"".join(kept)
 
     def _is_foreign_output(self, number: int, wire: list[object]) -> bool:

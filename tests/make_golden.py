@@ -41,6 +41,8 @@ void _start(void)
         text[7 + 2 * i] = "0123456789abcdef"[chance[i] >> 4];
         text[8 + 2 * i] = "0123456789abcdef"[chance[i] & 15];
     }
+    char names[390];
+    for (volatile unsigned i = 0; i < 4; i++) call(63, (long)names, 0, 0); /* uname, always the same */
     call(1, 1, (long)text, sizeof text - 1);
     call(1, 2, (long)"to stderr\n", 10);
     call(231, 7, 0, 0); /* exit_group */

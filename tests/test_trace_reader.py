@@ -9,16 +9,19 @@ from typing import Any
 
 import harness
 import msgpack
+import pytest
 import zstandard
 from harness import Interpreter, Surroundings
 
+from pyrr_debugger.encoded import encoded
 from pyrr_debugger.syscalls import name
+from pyrr_debugger.trace_reader import TraceReader
 
 
 def read_trace(trace: Path) -> list[dict[str, Any]]:
     """The syscall events of a trace, whole or cut. Imports nothing of pyrr; follows docs/trace-format.md."""
     header = msgpack.unpackb(zstandard.decompress((trace / "header").read_bytes()))
-    assert header["format"] in (1, 2, 3)
+    assert header["format"] in (1, 2, 3, 4)
     data = (trace / "events").read_bytes()
     events: list[dict[str, Any]] = []
     at = number = time = 0
@@ -30,15 +33,18 @@ def read_trace(trace: Path) -> list[dict[str, Any]]:
         if len(frame) < length:
             break  # a cut trace ends here
         assert zlib.crc32(frame) == crc
-        unpacker = msgpack.Unpacker(max_buffer_size=0)
-        unpacker.feed(zstandard.decompress(frame, max_output_size=1 << 32))
+        unpacker, start = msgpack.Unpacker(max_buffer_size=0), 0
+        unpacker.feed(plain := zstandard.decompress(frame, max_output_size=1 << 32))
         for kind, task, delta, *items in unpacker:
             time += delta
             if kind == 0:
+                for i, output in enumerate(items[5]):
+                    if isinstance(output, list) and [type(item) for item in output] == [int, int]:
+                        items[5][i] = plain[start - output[0] :][: output[1]]
                 keys = ("nr", "result", "site", "args", "inputs", "outputs")
                 event = {"event": number, "task": task, "time": time / 1e6}
                 events.append(event | dict(zip(keys, items, strict=False)))
-            number += 1
+            number, start = number + 1, unpacker.tell()
         assert number == first + count
         at += 32 + length
     return events
@@ -46,7 +52,8 @@ def read_trace(trace: Path) -> list[dict[str, Any]]:
 
 def test_trace_is_readable_without_pyrr(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     """A reader of 30 lines finds the same events as `pyrr dump --json`, and the program's output in them."""
-    harness.record(trace, one_interpreter.path, "-c", "print('a quite special text')", around=around)
+    program = "import os; print('a quite special text', len({os.uname() for _ in range(9)}))"
+    harness.record(trace, one_interpreter.path, "-c", program, around=around)
     events = read_trace(trace)
     keys = ("event", "task", "time", "result")
     calls = [event for event in harness.dump(trace) if event["kind"] == "syscall"]
@@ -55,3 +62,30 @@ def test_trace_is_readable_without_pyrr(one_interpreter: Interpreter, around: Su
     assert [name(event["nr"]) for event in events] == [call["name"] for call in calls]
     assert len(events) > 100
     assert any("a quite special text" in str(event) for event in events)
+    names = [event["outputs"] for event in events if name(event["nr"]) == "uname"]
+    assert len(names) == 9
+    assert all(outputs[:2] == names[0][:2] for outputs in names)  # behind these: the site that was patched
+
+
+def test_what_is_read_again_is_stored_once(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """And is shown in full, with the agent or without it; each chunk of the trace is understood by itself."""
+    program = harness.victim("repeated_reads")
+    harness.record(trace, one_interpreter.path, program, around=around)
+    with TraceReader(trace) as reader:
+        chunks = [list(encoded(reader.data_of(index))) for index in range(len(reader.chunks))]
+        referring = [sum(event.refers for event in chunk) for chunk in chunks]
+        assert sum(map(bool, referring)) > 2
+        assert sum(referring) > 500
+        whole = sum(len(event.wire[8][1]) for chunk in chunks for event in chunk if event.refers)
+        assert whole > sum(len(reader.data_of(index)) for index in range(len(reader.chunks)))
+    assert read_trace(trace)
+
+
+@pytest.mark.parametrize("reference", [[5, 6], [1000, 1], [-1, 1], [3, -1], [1 << 60, 1 << 59]])
+def test_references_lead_to_bytes_of_the_chunk(reference: list[int]) -> None:
+    call = [0, 1, 0, 0, 6, 0x1000, [], [], [0x2000, b"abcdef"]]
+    again = [*call[:8], [0x2000, reference]]
+    with pytest.raises(ValueError, match="reference"):
+        list(encoded(msgpack.packb(call) + msgpack.packb(again)))
+    again[8] = [0x2000, [6, 6]]
+    assert [event.wire[8] for event in encoded(msgpack.packb(call) + msgpack.packb(again))] == [[0x2000, b"abcdef"]] * 2

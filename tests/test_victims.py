@@ -93,6 +93,7 @@ NAMES = [
     "random_bytes",
     "random_instruction",
     "refused_syscalls",
+    "repeated_reads",
     "reopened_output",
     "segfault",
     "sendfile_output",

@@ -37,6 +37,7 @@ int64_t agent_repeat(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64
 void agent_flush(void);
 void agent_report(void);
 size_t agent_copy(void *to, const void *from, size_t size);
+bool agent_equals(const void *a, const void *b, size_t size);
 void agent_hook(struct agent_frame *frame);
 
 /* The engine's way to a tracee's memory, for the files that both are made of. */
@@ -241,14 +242,34 @@ static void begin_ticks(void)
     __asm__ volatile("movsq" : "+S"(from), "+D"(to) : : "memory");
 }
 
+/* A program that reads the same again has it in the ring once: what stands there and is equal is referred to. A hint may be wrong,
+   or from another time; that the bytes lie in events before this one and are equal is all that counts. */
+static bool put_reference(struct buffer *events, const struct iovec *range, uint32_t hint)
+{
+    uint32_t begun = agent_state.account.size;
+    if (hint > begun || range->iov_len > begun - hint) return false;
+    if (!agent_equals((const uint8_t *)AGENT_RING + hint, range->iov_base, range->iov_len)) return false;
+    wire_reference(events, begun - hint, range->iov_len);
+    return true;
+}
+
+static uint32_t *hint_of(const struct iovec *range)
+{
+    uint64_t key = (uintptr_t)range->iov_base + range->iov_len;
+    return &agent_state.hints[(key >> 4 ^ key >> 12) % HINTS];
+}
+
 static bool put_outputs(struct buffer *events, const struct ranges *ranges)
 {
     wire_array(events, 2 * ranges->count);
     for (size_t i = 0; i < ranges->count; i++) {
         const struct iovec *range = &ranges->item[i];
+        uint32_t *hint = range->iov_len >= REFERENCE_LEAST ? hint_of(range) : NULL;
         wire_unsigned(events, (uintptr_t)range->iov_base);
+        if (hint && put_reference(events, range, *hint)) continue;
         uint8_t *place = wire_binary_reserve(events, range->iov_len);
         if (!place || agent_copy(place, range->iov_base, range->iov_len)) return false;
+        if (hint) *hint = (uint32_t)(place - (const uint8_t *)AGENT_RING);
     }
     return !ranges->failed && !events->failed;
 }
@@ -335,14 +356,15 @@ static bool has_inputs(struct cursor cursor)
     return !cursor.bad;
 }
 
-static bool feed_outputs(struct cursor cursor)
+static bool feed_outputs(struct cursor cursor, const uint8_t *event)
 {
+    const struct origin origin = {(const uint8_t *)AGENT_RING, event};
     size_t count = read_array(&cursor), size;
     for (size_t i = 0; i + 1 < count; i += 2) {
         uint64_t address = read_unsigned(&cursor);
-        const uint8_t *data = read_binary(&cursor, &size);
+        const uint8_t *data = read_output(&cursor, &origin, &size);
         bool ours = address < AGENT_END && address + size > GATE_PAGE;
-        if (cursor.bad || address >= ADDRESS_LIMIT || ours || agent_copy((void *)address, data, size)) return false;
+        if (cursor.bad || !data || address >= ADDRESS_LIMIT || ours || agent_copy((void *)address, data, size)) return false;
     }
     return !cursor.bad;
 }
@@ -359,8 +381,8 @@ static bool replay(struct agent_frame *frame, uint64_t site)
 {
     struct agent_account *account = &agent_state.account;
     if (account->consumed >= account->size) return false;
-    const uint8_t *ring = (const uint8_t *)AGENT_RING;
-    struct cursor cursor = {ring + account->consumed, ring + account->size, false};
+    const uint8_t *ring = (const uint8_t *)AGENT_RING, *event = ring + account->consumed;
+    struct cursor cursor = {event, ring + account->size, false};
     struct head head = read_head(&cursor);
     struct call call = read_call(&cursor, head.items);
     uint64_t arguments[6] = {frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9};
@@ -371,7 +393,7 @@ static bool replay(struct agent_frame *frame, uint64_t site)
     const struct syscall_row *row = row_of(call.number, arguments);
     if (!has_inputs(call.inputs)) return false;
     if (row->buffering == BUFFERING_MEMORY && !repeat_call(&call, make_through_gate, NULL)) return false;
-    if (!feed_outputs(call.outputs)) return false;
+    if (!feed_outputs(call.outputs, event)) return false;
     frame->rax = (uint64_t)call.result;
     account->consumed = (uint64_t)(cursor.at - ring);
     account->consumed_count++;

@@ -31,6 +31,9 @@
 #define AGENT_RING_LIMIT UINT64_C(0x100000)
 #define AGENT_END (AGENT_RING + AGENT_RING_LIMIT)
 
+/* Outputs of fewer bytes are always written out. */
+enum { REFERENCE_LEAST = 64, HINTS = 256 };
+
 enum { AGENT_STACK_BYTES = 0x10000, AGENT_WATCHED = 16, AGENT_STREAMS = 256, AGENT_RANGES = 1056, AGENT_CODES = 64, AGENT_SIGNALS = 65, STUB_SITE = 10 /* bytes before `after` */, STUB_AFTER = 30 /* bytes behind the instructions moved before it */ };
 
 enum { JUMP = 0xe9, JUMP_BYTES = 5 };
@@ -52,6 +55,8 @@ struct agent_places {
     uint32_t report;      /* asks it to record the call whose result is in the state */
     uint32_t copy;        /* may fault on the program's pointers; then goes on at `copied` */
     uint32_t copied;
+    uint32_t compare;     /* the same, from here up to `compared` */
+    uint32_t compared;
     uint32_t ends;        /* from here up to `ended` the call has been dealt with: all that the program goes on with is in the frame */
     uint32_t ended;
     uint32_t size;        /* of the whole image */
@@ -134,6 +139,7 @@ struct agent_state {
     uint64_t code_count;                            /* over AGENT_CODES: memory calls stop */
     struct agent_range code[AGENT_CODES];           /* mapped from files, written by the tracer */
     struct iovec ranges[AGENT_RANGES];
+    uint32_t hints[HINTS]; /* where in the ring the last output to such an address may lie */
 };
 
 #define AGENT_FRAME_OFFSET (offsetof(struct agent_state, stack) + AGENT_STACK_BYTES - sizeof(struct agent_frame))

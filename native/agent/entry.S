@@ -11,7 +11,7 @@ agent_entry:
 places:
     .quad 0x31746e6567617279
     .long checks - agent_entry, calls - agent_entry, traced - agent_entry, flush - agent_entry
-    .long report - agent_entry, copy - agent_entry, copied - agent_entry
+    .long report - agent_entry, copy - agent_entry, copied - agent_entry, compare - agent_entry, compared - agent_entry
     .long ends - agent_entry, ended - agent_entry, agent_image_end - agent_entry
 
 /* rcx: the stub's `after`; r11 is free. */
@@ -132,5 +132,58 @@ copy:
     rep movsb
 copied:
     mov %rcx, %rax
+    ret
+
+/* bool agent_equals(a, b, size), of at least REFERENCE_LEAST bytes: whether they are the same; not, if a pointer is bad. The
+   program's vector registers come out as they were. */
+    .globl agent_equals
+agent_equals:
+    sub $64, %rsp
+    movdqu %xmm0, (%rsp)
+    movdqu %xmm1, 16(%rsp)
+    movdqu %xmm2, 32(%rsp)
+    movdqu %xmm3, 48(%rsp)
+    lea -64(%rdi, %rdx), %rcx
+    lea -64(%rsi, %rdx), %rdx
+    xor %r8d, %r8d
+    xor %r9d, %r9d
+compare:
+1:  movdqu (%rdi), %xmm0
+    movdqu (%rsi), %xmm1
+    movdqu 16(%rdi), %xmm2
+    movdqu 16(%rsi), %xmm3
+    pcmpeqb %xmm1, %xmm0
+    pcmpeqb %xmm3, %xmm2
+    pand %xmm2, %xmm0
+    movdqu 32(%rdi), %xmm1
+    movdqu 32(%rsi), %xmm2
+    pcmpeqb %xmm2, %xmm1
+    pand %xmm1, %xmm0
+    movdqu 48(%rdi), %xmm2
+    movdqu 48(%rsi), %xmm3
+    pcmpeqb %xmm3, %xmm2
+    pand %xmm2, %xmm0
+    pmovmskb %xmm0, %eax
+    cmp $0xffff, %eax
+    jne compared
+    add $64, %rdi
+    add $64, %rsi
+    cmp %rcx, %rdi
+    jb 1b
+    /* The last 64 bytes may overlap those before. */
+    test %r9d, %r9d
+    jne 2f
+    mov %rcx, %rdi
+    mov %rdx, %rsi
+    mov $1, %r9d
+    jmp 1b
+2:  mov $1, %r8d
+compared:
+    movdqu (%rsp), %xmm0
+    movdqu 16(%rsp), %xmm1
+    movdqu 32(%rsp), %xmm2
+    movdqu 48(%rsp), %xmm3
+    add $64, %rsp
+    mov %r8d, %eax
     ret
     .section .note.GNU-stack, "", @progbits

@@ -60,6 +60,25 @@ static uint32_t ticks_between(int64_t earlier, int64_t later)
     return earlier - later < AT_SLEEP ? (uint32_t)(earlier - later) : AT_SLEEP - 1;
 }
 
+/* Events refer to what stands before them in the ring: in a chunk that it goes on in, without anything between. Otherwise their
+   outputs are written out. */
+static bool take_ring(struct recorder *recorder, const struct task *task, uint64_t drained, uint64_t size)
+{
+    struct space *space = task->group->space;
+    if (space->chunk == recorder->flushed_count && space->joins_at == recorder->events.size) {
+        uint8_t *data = buffer_extend(&recorder->events, size - drained);
+        space->joins_at = recorder->events.size;
+        return data && tracee_read(task->turn.tid, AGENT_RING + drained, data, size - drained) == size - drained;
+    }
+    struct buffer ring = {0};
+    uint8_t *data = buffer_extend(&ring, size);
+    bool taken = data && tracee_read(task->turn.tid, AGENT_RING, data, size) == size;
+    struct cursor cursor = {data + drained, data + size, !taken};
+    while (!cursor.bad && cursor.at < cursor.end) append_expanded(&recorder->events, &cursor, data);
+    buffer_free(&ring);
+    return !cursor.bad;
+}
+
 /* Takes over the events in the ring of a task that has stopped, or been preempted by us: what is whole has been counted. */
 void drain(struct recorder *recorder, struct task *task)
 {
@@ -84,8 +103,7 @@ void drain(struct recorder *recorder, struct task *task)
     }
     if (account.actions_changed) take_actions(task, account.actions_changed);
     if (account.size > drained) {
-        uint8_t *data = buffer_extend(&recorder->events, account.size - drained);
-        if (!data || tracee_read(task->turn.tid, AGENT_RING + drained, data, account.size - drained) != account.size - drained) return;
+        if (!take_ring(recorder, task, drained, account.size)) return;
         recorder->event_count += account.count - space->account.count;
         recorder->last_time = account.last_time;
         task->at_boundary = false;
@@ -123,6 +141,8 @@ bool tell(struct recorder *recorder, struct task *task)
     wind_clock(task);
     if (task->in_agent) return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms), terms, sizeof *terms);
     space->account = told.account;
+    space->chunk = recorder->flushed_count;
+    space->joins_at = recorder->events.size;
     return tracee_write(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, account), &told, sizeof told);
 }
 
@@ -387,8 +407,7 @@ bool recover_copy(const struct recorder *recorder, struct task *task, int signal
 {
     struct user_regs_struct registers;
     if (!runs_free(task) || tracee_get_registers(task->turn.tid, &registers)) return false;
-    if (registers.rip != AGENT_TEXT + recorder->agent.places.copy) return false;
-    registers.rip = AGENT_TEXT + recorder->agent.places.copied;
+    if (!leave_copy(&recorder->agent, &registers)) return false;
     task->in_agent = true;
     if (tracee_set_registers(task->turn.tid, &registers)) return false;
     undo_force(recorder, task, signal);

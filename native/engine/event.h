@@ -2,6 +2,7 @@
 #ifndef PYRR_EVENT_H
 #define PYRR_EVENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -64,5 +65,19 @@ struct call {
 struct head read_head(struct cursor *cursor);
 /* Behind the head of a call. */
 struct call read_call(struct cursor *cursor, size_t items);
+
+/* Where the outputs of an event may be looked up: references go back from the beginning of their event, at most to that of its
+   chunk. */
+struct origin {
+    const uint8_t *chunk, *event;
+};
+
+/* The bytes of an output, which stand here or are referred to. NULL: it is something else, and has been skipped. */
+const uint8_t *read_output(struct cursor *cursor, const struct origin *origin, size_t *size);
+void wire_reference(struct buffer *buffer, size_t distance, size_t size);
+/* Whether all outputs are bytes; `*earliest` becomes where those lie that are referred to, if that is before it. */
+bool has_plain_outputs(const struct call *call, const struct origin *origin, const uint8_t **earliest);
+/* Appends an event with its outputs' bytes in the place of references. The cursor goes on behind it. */
+void append_expanded(struct buffer *to, struct cursor *cursor, const uint8_t *chunk);
 
 #endif

@@ -324,8 +324,7 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
     PyObject *result = data ? Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,
                                             (unsigned long long)(state->event_count - state->flushed_count), data) : NULL;
     if (!result) return NULL;
-    state->flushed_count = state->event_count;
-    clock_gettime(CLOCK_MONOTONIC, &state->last_flush);
+    recorder_begin_chunk(state);
     return result;
 }
 
@@ -664,6 +663,7 @@ static PyObject *Replayer_load(PyObject *self, PyObject *args)
     *chunk = data;
     const uint8_t *start = data.buf;
     state->cursor = (struct cursor){start, start + data.len, false};
+    state->chunk = start;
     state->position = first;
     state->chunk_end = first + count;
     Py_RETURN_NONE;
@@ -715,10 +715,13 @@ static PyObject *Replayer_step(PyObject *self, PyObject *args)
 static PyObject *Replayer_event(PyObject *self, PyObject *args)
 {
     (void)args;
-    struct cursor start = ((Replayer *)self)->state.cursor, end = start;
-    read_skip(&end);
-    if (end.bad) return os_error(EBADMSG);
-    return bytes_of(start.at, (size_t)(end.at - start.at));
+    const struct replayer *state = &((Replayer *)self)->state;
+    struct cursor cursor = state->cursor;
+    struct buffer event = {0};
+    append_expanded(&event, &cursor, state->chunk);
+    PyObject *result = cursor.bad ? os_error(EBADMSG) : event.failed ? os_error(ENOMEM) : bytes_of(event.data, event.size);
+    buffer_free(&event);
+    return result;
 }
 
 static PyObject *Replayer_advance(PyObject *self, PyObject *args)

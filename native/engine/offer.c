@@ -59,8 +59,7 @@ void follow_patch(struct actor *actor, struct cursor outputs)
 
 bool recover_replayed_copy(struct actor *actor, const struct agent_image *image)
 {
-    if (!actor->agent || actor->registers.rip != AGENT_TEXT + image->places.copy) return false;
-    actor->registers.rip = AGENT_TEXT + image->places.copied;
+    if (!actor->agent || !leave_copy(image, &actor->registers)) return false;
     return tracee_set_registers(actor->real, &actor->registers) == 0;
 }
 
@@ -73,28 +72,32 @@ static bool is_repeatable(const struct replayer *replayer, const struct call *ca
     return !replayer_has_file(replayer, call->arguments[0], call->arguments[1]);
 }
 
-/* Whether the agent can take this event: what it writes is plain, and nothing but the task learns of it. */
-static bool is_offerable(const struct replayer *replayer, const struct actor *actor, struct cursor *cursor)
+/* Whether the agent can take this event: what it writes is plain, and nothing but the task learns of it. `*earliest` becomes where
+   lies what it refers to. */
+static bool is_offerable(const struct replayer *replayer, const struct actor *actor, struct cursor *cursor, const uint8_t **earliest)
 {
+    const struct origin origin = {replayer->chunk, cursor->at};
     struct head head = read_head(cursor);
     if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != actor->task || head.items != ITEMS_OF_CALL) return false;
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
-    if (cursor->bad || !row || is_restart(call.result) || !call_is_plain(&call)) return false;
+    if (cursor->bad || !row || is_restart(call.result) || !has_plain_outputs(&call, &origin, earliest)) return false;
     if (row->buffering == BUFFERING_MEMORY) return actor->dispatched && is_repeatable(replayer, &call);
     return row->replay == REPLAY_EMULATE && row->buffering != BUFFERING_NEVER;
 }
 
 size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
 {
-    const uint8_t *start = replayer->cursor.at, *end = start, *before = start;
+    const uint8_t *start = replayer->cursor.at, *end = start, *before = start, *earliest = start;
     uint64_t limit = until < replayer->chunk_end ? until : replayer->chunk_end;
     uint64_t count = 0, most = replayer->batch ? replayer->batch : FEWEST;
     struct agent_account account = {0};
     while (count < most && replayer->position + count < limit) {
         struct cursor cursor = {end, replayer->cursor.end, false};
-        if (!is_offerable(replayer, actor, &cursor) || (size_t)(cursor.at - start) > OFFERED_BYTES) break;
+        const uint8_t *referred = earliest;
+        if (!is_offerable(replayer, actor, &cursor, &referred) || (size_t)(cursor.at - referred) > OFFERED_BYTES) break;
         before = end;
+        earliest = referred;
         end = cursor.at;
         count++;
     }
@@ -105,9 +108,10 @@ size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)
         count--;
     }
     if (!count) return 0;
-    account.size = (uint32_t)(end - start);
+    account.size = (uint32_t)(end - earliest);
     account.count = (uint32_t)count;
-    if (!tracee_write(actor->real, AGENT_RING, start, account.size)) return 0;
+    account.consumed = (uint64_t)(start - earliest);
+    if (!tracee_write(actor->real, AGENT_RING, earliest, account.size)) return 0;
     if (!tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, account), &account, sizeof account)) return 0;
     return count;
 }

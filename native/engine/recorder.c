@@ -548,6 +548,15 @@ static enum request run_loop(struct recorder *recorder)
     }
 }
 
+void recorder_begin_chunk(struct recorder *recorder)
+{
+    struct task *task = (struct task *)recorder->scheduler.current;
+    /* What the ring of a task that runs refers to is in the chunk before: it is to begin anew soon (take_ring). */
+    if (recorder->flushed_count < recorder->event_count && task && task->turn.state == TASK_RUNNING && runs_free(task)) silence(task);
+    recorder->flushed_count = recorder->event_count;
+    clock_gettime(CLOCK_MONOTONIC, &recorder->last_flush);
+}
+
 enum request recorder_run(struct recorder *recorder)
 {
     trap_counter(true);

@@ -164,6 +164,8 @@ void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
 int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
 enum request recorder_run(struct recorder *recorder);
+/* The events so far have been taken away. */
+void recorder_begin_chunk(struct recorder *recorder);
 /* The head of an event: [kind, task, delta time, ... and `items` more. */
 void recorder_begin_event(struct recorder *recorder, unsigned kind, pid_t task, size_t items);
 /* Lets a process go on untraced, with the time stamp counter readable again. */

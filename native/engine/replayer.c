@@ -425,18 +425,6 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     return actor->arrival == replayer->position ? check_inputs(replayer, actor, call) : OUTCOME_POSITION;
 }
 
-bool call_is_plain(const struct call *call)
-{
-    struct cursor cursor = call->outputs;
-    size_t count = read_array(&cursor);
-    for (size_t i = 0; i + 1 < count; i += 2) {
-        read_skip(&cursor);
-        if (!at_binary(&cursor)) return false;
-        read_skip(&cursor);
-    }
-    return true;
-}
-
 /* The gate is ours, and so is the agent: no event may change them. */
 static uint64_t end_of_ours(const struct actor *actor) { return actor->agent ? AGENT_END : GATE_PAGE + GATE_BYTES; }
 
@@ -445,13 +433,13 @@ static bool touches_gate(const struct actor *actor, uint64_t address, size_t siz
     return address < end_of_ours(actor) && address + size > GATE_PAGE;
 }
 
-static bool write_outputs(const struct actor *actor, struct cursor cursor)
+static bool write_outputs(const struct actor *actor, struct cursor cursor, const struct origin *origin)
 {
     size_t count = read_array(&cursor);
     for (size_t i = 0; i + 1 < count; i += 2) {
         size_t size;
         uint64_t address = read_unsigned(&cursor);
-        const uint8_t *data = read_binary(&cursor, &size);
+        const uint8_t *data = read_output(&cursor, origin, &size);
         if (cursor.bad || touches_gate(actor, address, size) || !tracee_write(actor->real, address, data, size)) return false;
     }
     return true;
@@ -599,7 +587,10 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
         if (actor->registers.rip != site) replayer->traps.generation++; /* what is executed elsewhere now is armed there */
         actor->registers.rcx = call.site;
     }
-    if (!call_is_plain(&call) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
+    /* An output that is not plain bytes belongs to policy. */
+    const struct origin origin = {replayer->chunk, replayer->cursor.at};
+    const uint8_t *earliest = origin.event;
+    if (!has_plain_outputs(&call, &origin, &earliest) || is_memory_policy(replayer, &call)) return OUTCOME_POLICY;
     const struct syscall_row *row = row_of(call.number, call.arguments);
     bool executes = row && (row->replay == REPLAY_EXECUTE || row->replay == REPLAY_SPECIAL);
     /* mprotect and madvise that meet a hole fail with what lies before it done. */
@@ -607,7 +598,7 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
     if (executes && (call.result >= 0 || partly) && !execute(actor, &call))
         return diverge(replayer, "the memory call could not be repeated at its recorded address");
     /* Shared memory that is mapped read-only cannot be written here: Python has its file. */
-    if (!write_outputs(actor, call.outputs)) return OUTCOME_POLICY;
+    if (!write_outputs(actor, call.outputs, &origin)) return OUTCOME_POLICY;
     if (call.stream) show_output(replayer, actor, &call);
     if (!replayer_answer(actor, call.result)) return damaged(replayer);
     return OUTCOME_POSITION;

@@ -61,6 +61,7 @@ struct replayer {
     uint64_t due_ticks; /* ticks behind that event that it has run already */
     struct actor *noted; /* whose watched memory was looked at before the event */
     struct cursor cursor;
+    const uint8_t *chunk; /* in which it is: the beginning */
     uint64_t position; /* number of the next event */
     uint64_t chunk_end;
     struct agent_image agent;
@@ -118,8 +119,6 @@ int replayer_skip(struct replayer *replayer, uint64_t position);
 bool replayer_has_file(const struct replayer *replayer, uint64_t start, uint64_t size);
 /* Whether the next event, if it is the task's, found it right behind its last one. */
 bool waits_behind(struct cursor cursor, pid_t task);
-/* An output that is not plain bytes belongs to policy. */
-bool call_is_plain(const struct call *call);
 /* As recorded: gives the actor's pending call its result, which policy has carried out. */
 bool replayer_answer(struct actor *actor, int64_t result);
 

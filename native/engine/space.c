@@ -68,6 +68,15 @@ bool space_add_places(struct space *space, uint64_t start, uint64_t end, const s
     return true;
 }
 
+bool leave_copy(const struct agent_image *image, struct user_regs_struct *registers)
+{
+    uint64_t place = registers->rip - AGENT_TEXT;
+    if (place == image->places.copy) registers->rip = AGENT_TEXT + image->places.copied;
+    else if (place >= image->places.compare && place < image->places.compared) registers->rip = AGENT_TEXT + image->places.compared;
+    else return false;
+    return true;
+}
+
 struct space *new_space(const struct space *like)
 {
     struct space *space = calloc(1, sizeof *space);

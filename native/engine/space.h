@@ -86,6 +86,8 @@ struct space {
     bool code_changed; /* since the agent was told */
     struct stub_area *areas[STUB_AREAS];
     struct agent_account account; /* what of the ring has been taken over */
+    uint64_t chunk;               /* number of the first event of the chunk that the ring goes into, and ... */
+    size_t joins_at;              /* ... where in it, if nothing else has come between */
     pid_t told;                   /* the task whose account it is: the last one that ran in it */
     struct agent_clock clock; /* as it was at the last stop */
     size_t ticks;             /* trampolines: 0 where nothing counts */
@@ -94,6 +96,8 @@ struct space {
 };
 
 bool agent_image_read(struct agent_image *image, const uint8_t *data, size_t size);
+/* A task that a bad pointer of the program's has stopped in the agent goes on behind that. False: it is no such task. */
+bool leave_copy(const struct agent_image *image, struct user_regs_struct *registers);
 
 struct space *new_space(const struct space *like);
 void release_space(struct space *space);

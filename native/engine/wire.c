@@ -8,12 +8,21 @@ void buffer_append(struct buffer *buffer, const void *data, size_t size)
     if (place) memcpy(place, data, size);
 }
 
-static void put_big_endian(struct buffer *buffer, uint8_t head, uint64_t value, size_t bytes)
+static inline void put_big_endian(struct buffer *buffer, uint8_t head, uint64_t value, size_t bytes)
 {
+    uint64_t swapped = bytes ? __builtin_bswap64(value << (64 - 8 * bytes)) : 0;
+    /* Where there is room eight bytes are written, however many of them count: an event is some twenty numbers. */
+    if (!buffer->failed && buffer->capacity - buffer->size > sizeof swapped) {
+        uint8_t *place = buffer->data + buffer->size;
+        *place = head;
+        __builtin_memcpy(place + 1, &swapped, sizeof swapped); /* the agent has no builtins but by this name */
+        buffer->size += bytes + 1;
+        return;
+    }
     uint8_t *place = buffer_extend(buffer, bytes + 1);
     if (!place) return;
     *place++ = head;
-    for (size_t i = 0; i < bytes; i++) place[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+    for (size_t i = 0; i < bytes; i++) place[i] = (uint8_t)(swapped >> (8 * i));
 }
 
 void wire_unsigned(struct buffer *buffer, uint64_t value)

@@ -44,8 +44,8 @@ _ALWAYS = """
     F_GETFL F_GETLK F_GETPIPE_SZ F_OFD_GETLK F_OFD_SETLK F_SETFD F_SETFL F_SETLK F_SETPIPE_SZ
 """
 _OTHERS = {
-    Buffering.READ: "read readv recvfrom recvmsg accept accept4",
-    Buffering.WRITE: "write writev pwrite64 pwritev sendto sendmsg",
+    Buffering.READ: "read readv preadv2 recvfrom recvmsg accept accept4",
+    Buffering.WRITE: "write writev pwrite64 pwritev pwritev2 sendto sendmsg",
     Buffering.WAIT: "poll epoll_wait epoll_pwait",
     Buffering.MEMORY: "mmap munmap mprotect mremap madvise brk",
     Buffering.ALONE: "select pselect6 ppoll nanosleep clock_nanosleep connect flock sched_yield F_SETLKW F_OFD_SETLKW "
