@@ -35,6 +35,7 @@ class FileRecorder:
     def __init__(self, writer: TraceWriter) -> None:
         self._writer = writer
         self._elf: dict[tuple[int, int, int, int], str] = {}
+        self._changing: set[tuple[int, int]] = set()
 
     def store_program(self, pid: int, maps: list[procfs.Mapping]) -> dict[int, FilePiece]:
         """Stores the files that a new program is mapped from, as far as they can still be opened by their names. The
@@ -62,14 +63,17 @@ class FileRecorder:
                 os.close(file)
         return pieces
 
-    def store_descriptor(self, pid: int, descriptor: int, offset: int, length: int) -> MappedFile | None:
-        """Stores what a process maps of an open file; None when that is not a regular file it can read."""
+    def store_descriptor(self, pid: int, descriptor: int, offset: int, length: int, shared: bool) -> MappedFile | None:
+        """Stores what a process maps of an open file; None when that is not a regular file it can read. `shared`: what
+        it writes there, it writes to the file."""
         link = f"/proc/{pid}/fd/{descriptor}"
         try:
             status, name = os.stat(link), os.readlink(link)
             # Only regular files: opening a device or a pipe once more may do something.
             if not stat.S_ISREG(status.st_mode):
                 return None
+            if shared and os.lstat(link).st_mode & stat.S_IWUSR:
+                self._changing.add(_identity(status))
             if (hash_ := self._elf.get(_version(status))) is not None:
                 return _mapped(hash_, status, name, offset, length)
             file = os.open(link, os.O_RDONLY | os.O_CLOEXEC)
@@ -120,11 +124,14 @@ class FileRecorder:
         return FilePiece(hash_, 0, len(content), name, start)
 
     def _store_whole(self, file: int, status: os.stat_result) -> str:
-        hash_ = self._writer.cache.find(status)
+        # What is written through a mapping need not change a file's times: never in memory (shmem_fault, mm/shmem.c).
+        settled = _identity(status) not in self._changing
+        hash_ = self._writer.cache.find(status) if settled else None
         if hash_ is None or not self._writer.add_stored(hash_):
             content = _read(file, 0, status.st_size)
             hash_ = hash_of(content)
-            self._writer.cache.learn(status, hash_)
+            if settled:
+                self._writer.cache.learn(status, hash_)
             self._writer.add_file(content, hash_)
         return hash_
 

@@ -417,7 +417,7 @@ class RecordingSession:
         shared = flags & 0xF in _MAP_SHARED_TYPES
         if shared:
             self._look_for_outsiders(task, procfs.read_maps(task))
-        mapped = self._files.store_descriptor(task, descriptor, offset, length)
+        mapped = self._files.store_descriptor(task, descriptor, offset, length, shared)
         if mapped is None:
             target = _target(task, descriptor)
             if shared:

@@ -75,6 +75,7 @@ NAMES = [
     "library_swapped",
     "long_output",
     "long_directory",
+    "mapped_again",
     "mapped_files",
     "mapped_growth",
     "mapped_one_by_one",
