@@ -218,9 +218,13 @@ class Minimiser:
         earlier, the program does not fail."""
         assert self.smallest is not None
         between = _between(self.smallest, decided) if decided.preempts else []
+        places = {(task, course) for task, course, _ in self._schedule}
 
         def fails(from_end: int) -> bool:
             stop = between[len(between) - from_end]
+            if (stop.number, stop.course) in places:
+                # There it stood already: the one that was left would not have been left.
+                return False
             return self._fails([*self._schedule, (stop.number, stop.course, decided.task)])
 
         first = len(between) - farthest(0, fails, len(between))
