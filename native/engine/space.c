@@ -268,6 +268,12 @@ static void put_jump(uint8_t *code, uint64_t from, uint64_t to)
     memcpy(code + 1, &distance, sizeof distance);
 }
 
+static void put_distance(uint8_t *word, uint64_t from, uint64_t to)
+{
+    int32_t distance = (int32_t)(to - from);
+    memcpy(word, &distance, sizeof distance);
+}
+
 /* Moved instructions, the way to the agent, the call that stops, moved instructions, and the way back (agent.h). */
 static size_t build_stub(uint8_t stub[STUB_BYTES], uint64_t address, const struct site *site, uint64_t behind)
 {
@@ -314,7 +320,7 @@ size_t space_patch(struct space *space, int memory, uint64_t behind, struct buff
     if (!write_code(memory, address, stub, stub_size) || !write_code(memory, start, jump, size)) return 0;
     site->used = 1;
     struct patched *patched = &area->patched[area->count++];
-    *patched = (struct patched){behind, start, start + size, address + site->before + STUB_AFTER, {0}};
+    *patched = (struct patched){.site = behind, .start = start, .end = start + size, .after = address + site->before + STUB_AFTER};
     memcpy(patched->bytes, present, size);
     put_output(outputs, address, stub, stub_size);
     put_output(outputs, start, jump, size);
@@ -323,9 +329,11 @@ size_t space_patch(struct space *space, int memory, uint64_t behind, struct buff
 
 static void unpatch(const struct patched *patched, pid_t tid, uint64_t stub)
 {
-    uint8_t jump[JUMP_BYTES], present[JUMP_BYTES];
-    put_jump(jump, patched->start, stub);
-    if (tracee_read(tid, patched->start, present, sizeof present) != sizeof present || memcmp(present, jump, sizeof jump) != 0) return;
+    uint8_t put[JUMP_BYTES], present[JUMP_BYTES];
+    size_t size = patched->table ? DISTANCE_BYTES : JUMP_BYTES;
+    if (patched->table) put_distance(put, patched->table, stub);
+    else put_jump(put, patched->start, stub);
+    if (tracee_read(tid, patched->start, present, size) != size || memcmp(present, put, size) != 0) return;
     tracee_write(tid, patched->start, patched->bytes, patched->end - patched->start);
 }
 
@@ -365,7 +373,7 @@ static bool is_complete(pid_t tid, const struct pending *pending)
     return true;
 }
 
-/* Going live, one finds in it what word leads to it: 7 bytes in the midst of the traps (0: none, but a function). */
+/* Going live, one finds in it what word leads to it: 7 bytes in the midst of the traps (0: none, but a stub). */
 static void build_tick(uint8_t tick[TICK_BYTES], uint64_t address, uint64_t word, uint64_t target)
 {
     static const uint8_t code[TICK_TARGET] = {
@@ -381,10 +389,34 @@ static void build_tick(uint8_t tick[TICK_BYTES], uint64_t address, uint64_t word
     memcpy(tick + TICK_TARGET, &target, sizeof target);
 }
 
+enum { WAY_TO_TICK = 14 };
+
+/* An entry of a jump table, which reaches only what is near: jmp *tick(%rip); .quad TICK, and behind it the jump to where the entry led. */
+static uint64_t build_entry(struct space *space, pid_t tid, uint64_t entry, const struct place *place, uint64_t target, uint64_t tick, struct buffer *outputs, size_t *pairs)
+{
+    uint8_t stub[WAY_TO_TICK + JUMP_BYTES] = {0xff, 0x25}, word[DISTANCE_BYTES];
+    int32_t distance;
+    memcpy(&distance, place->bytes, sizeof distance);
+    uint64_t table = target - (uint64_t)(int64_t)distance;
+    struct stub_area *area = area_near(space, table);
+    uint64_t address = area ? area->start + area->count * STUB_BYTES : 0;
+    if (!area || !reaches(address, target)) return 0;
+    memcpy(stub + 6, &tick, sizeof tick);
+    put_jump(stub + WAY_TO_TICK, address + WAY_TO_TICK, target);
+    put_distance(word, table, address);
+    if (!tracee_write(tid, address, stub, sizeof stub) || !tracee_write(tid, entry, word, sizeof word)) return 0;
+    struct patched *patched = &area->patched[area->count++];
+    *patched = (struct patched){.site = target, .start = entry, .end = entry + sizeof word, .after = address + WAY_TO_TICK, .table = table};
+    memcpy(patched->bytes, place->bytes, sizeof word);
+    put_output(outputs, address, stub, sizeof stub);
+    put_output(outputs, entry, word, sizeof word);
+    *pairs += 2;
+    return address + WAY_TO_TICK;
+}
+
 /* jmp *tick(%rip); .quad TICK, and behind it what is moved, with the way back. Where that begins; 0: there is no room. */
 static uint64_t build_function(struct space *space, pid_t tid, uint64_t function, const struct place *place, uint64_t tick, struct buffer *outputs, size_t *pairs)
 {
-    enum { WAY_TO_TICK = 14 };
     uint8_t stub[STUB_BYTES] = {0xff, 0x25}, jump[sizeof place->bytes];
     struct stub_area *area = area_near(space, function);
     if (!area || place->size < JUMP_BYTES || place->size > sizeof place->bytes) return 0;
@@ -428,7 +460,8 @@ static size_t patch_places(struct space *space, pid_t tid, const struct pending 
         const struct place *place = &pending->places[i];
         uint8_t code[TICK_BYTES];
         uint64_t tick = AGENT_TICKS + space->ticks * TICK_BYTES, target = target_in(pending, place), where = place_in(pending, place);
-        if (place->size) target = build_function(space, tid, where, place, tick, outputs, &pairs);
+        if (place->size == DISTANCE_BYTES) target = build_entry(space, tid, where, place, target, tick, outputs, &pairs);
+        else if (place->size) target = build_function(space, tid, where, place, tick, outputs, &pairs);
         if (!target) continue;
         build_tick(code, tick, place->size ? 0 : where, target);
         write_output(tid, outputs, tick, code, sizeof code, &pairs);

@@ -31,14 +31,16 @@ struct site {
 
 _Static_assert(sizeof(struct site) == 24, "recorder/sites.py packs it");
 
-/* Where going is a tick, as pyrr_debugger/clock packs it, relative to a mapping: a word that holds the address `target`, or a
-   function whose beginning is moved. */
+/* Where going is a tick, as pyrr_debugger/clock packs it, relative to a mapping: a word that holds the address `target`; a word
+   of four bytes that counts to `target` from the beginning of its table; or a function whose beginning is moved. */
 struct place {
     int64_t place, target;
-    uint8_t size;         /* of what is moved; 0: a word */
+    uint8_t size;         /* of what is moved; 0: a word; DISTANCE_BYTES: the other kind, and that is in `bytes` */
     uint8_t displacement; /* where the moved bytes have four that count from their end; 0: nowhere */
     uint8_t bytes[14];
 };
+
+enum { DISTANCE_BYTES = 4 };
 
 _Static_assert(sizeof(struct place) == 32, "pyrr_debugger/clock/__init__.py packs it");
 
@@ -68,6 +70,7 @@ struct patched {
     uint64_t site, start, end;
     uint64_t after; /* in the stub */
     uint8_t bytes[18]; /* that stood there */
+    uint64_t table; /* from which a distance counts that stands there instead of a jump; 0: a jump does */
 };
 
 /* Stubs lie near the code that jumps to them: below the program and below ld.so. */

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-RULES = 4
+RULES = 5
 """Version of the rules in tables.py and opcodes.py: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_MOVED = 14
@@ -33,9 +33,10 @@ _SIGN = b"PYTHONHASHSEED"
 class Place(NamedTuple):
     """Where going is a tick. Numbers are bytes behind the beginning of the mapped piece.
 
-    Either a word at `place` that holds the address `target`. Or a function at `place`: `moved` is its beginning, whole
-    instructions that may be executed elsewhere, up to `target`; `displacement` is how far behind `place` four bytes lie
-    that count from the end of the last of them to what that one reads, 0 if there are none.
+    Either a word at `place` that holds the address `target`. Or one of four bytes that counts from the beginning of its
+    table to `target`: `moved` is what it holds. Or a function at `place`: `moved` is its beginning, whole instructions
+    that may be executed elsewhere, up to `target`; `displacement` is how far behind `place` four bytes lie that count
+    from the end of the last of them to what that one reads, 0 if there are none.
     """
 
     place: int

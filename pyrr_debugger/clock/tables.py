@@ -5,6 +5,10 @@ That table is known by its form: all opcodes that a version leaves undefined lea
 to a place of its own. It is data, relocated when the file is mapped anywhere; where entries are the addresses of
 trampolines that count and go on, bytecodes are counted.
 
+Up to 3.10 there is a second table, of the `switch` that the same code begins with: it is gone by while the interpreter
+is asked to look at something (a signal that the main thread has not handled yet), and while a trace function is set.
+Its words are distances from its beginning, of four bytes; it is known by leading to the same places.
+
 Counting changes the flags. No compiler keeps anything in them across a computed goto, but that is looked at: from every
 target of the table all paths must overwrite the flags before they read them.
 """
@@ -23,13 +27,17 @@ from ..symbols import Elf, Segment, SymbolTable
 from . import LONGEST_MOVED, Place
 from .opcodes import FUNCTIONS, VERSIONS, Version
 
-_PT_LOAD, _PT_DYNAMIC, _PF_X = 1, 2, 1
+_PT_LOAD, _PT_DYNAMIC, _PF_X, _PF_W = 1, 2, 1, 2
 _DT_RELA, _DT_RELASZ = 7, 8
 _R_X86_64_RELATIVE = 8
 _OPCODES = 256
 _PAGE = 4096
 _SHARED_TARGETS = 4
 """As many defined opcodes may have their code in common: compilers merge what is equal."""
+_OTHER_CASES = 24
+"""As many cases of the `switch` may begin elsewhere: compilers copy what is short."""
+_SAMPLE = "JUMP_ABSOLUTE"
+"""An opcode whose case is hardly copied."""
 
 _ALL_FLAGS = frozenset(("CF", "PF", "AF", "ZF", "SF", "OF"))
 _LONGEST_PATH = 400
@@ -56,6 +64,17 @@ class Table(NamedTuple):
     version: Version
     address: int
     targets: tuple[int, ...]
+
+
+class Switch(NamedTuple):
+    """The table of a `switch`: its address in the file, and how far from there each opcode leads, from 0 on."""
+
+    address: int
+    distances: tuple[int, ...]
+
+    @property
+    def targets(self) -> list[int]:
+        return [self.address + distance for distance in self.distances]
 
 
 def dispatch_tables(elf: bytes) -> list[Table]:
@@ -96,11 +115,49 @@ def ticking_places(elf: bytes, offset: int) -> list[Place]:
         if leaves_flags_free(elf, table)
         for number in sorted(table.version.ticking.values())
     ]
-    return words + [_moved_by(place, base) for place in _functions(elf)]
+    entries = [entry for table in tables for entry in _switch_entries(elf, table)]
+    return words + [_moved_by(place, base) for place in entries + _functions(elf)]
 
 
 def _moved_by(place: Place, base: int) -> Place:
     return place._replace(place=place.place - base, target=place.target - base)
+
+
+def _switch_entries(elf: bytes, table: Table) -> list[Place]:
+    switch = switch_of(elf, table)
+    if switch is None or not leaves_flags_free(elf, switch):
+        return []
+    ticking = [number for number in sorted(table.version.ticking.values()) if number < len(switch.distances)]
+    return [
+        Place(switch.address + 4 * number, switch.targets[number], struct.pack("<i", switch.distances[number]))
+        for number in ticking
+    ]
+
+
+def switch_of(elf: bytes, table: Table) -> Switch | None:
+    """The table of the `switch` whose cases a dispatch table leads to; None if there is none, or not of that form."""
+    defined = [number for number in range(_OPCODES) if number not in table.version.undefined]
+    sample = table.version.ticking.get(_SAMPLE)
+    if sample is None:
+        return None
+    for segment in Elf.parse(elf).segments:
+        if segment.kind != _PT_LOAD or segment.flags & (_PF_X | _PF_W):
+            continue
+        base = -(-segment.vaddr // 4) * 4
+        content = elf[segment.offset + base - segment.vaddr : segment.offset + segment.filesz]
+        words = array("i", content[: len(content) // 4 * 4])
+        # The word of an opcode is known up to where its table begins; there the address is added to all.
+        wanted = table.targets[sample] + 4 * sample - base
+        for at in [at for at, word in enumerate(words) if word == wanted - 4 * at]:
+            first = at - sample
+            distances = tuple(words[first : first + defined[-1] + 1]) if first >= 0 else ()
+            switch = Switch(base + 4 * first, distances)
+            if len(distances) <= defined[-1] or switch.targets[0] != table.targets[0]:
+                continue
+            same = sum(switch.targets[number] == table.targets[number] for number in defined)
+            if same >= len(defined) - _OTHER_CASES:
+                return switch
+    return None
 
 
 def _functions(elf: bytes) -> list[Place]:
@@ -172,7 +229,7 @@ def _is_table(targets: tuple[int, ...], version: Version, low: int, high: int) -
     return len(undefined) == 1 and not undefined & set(defined) and len(set(defined)) >= len(defined) - _SHARED_TARGETS
 
 
-def leaves_flags_free(elf: bytes, table: Table) -> bool:
+def leaves_flags_free(elf: bytes, table: Table | Switch) -> bool:
     """Whether nothing behind a table reads the flags that its dispatch leaves."""
     code = _Code(elf)
     return all(code.overwrites_flags(target) for target in set(table.targets))

@@ -87,7 +87,7 @@ def uncounted(read: Read) -> Iterator[tuple[int, bytes]]:
         target = int.from_bytes(memory[at + target_at : at + target_at + 8], "little")
         if word:
             yield word, target.to_bytes(8, "little")
-        else:  # a function's entry: its stub jumps over the way to the trampoline
+        else:  # a function's entry, or a jump table's: its stub jumps over the way to the trampoline
             yield target - _WAY_TO_TICK, bytes([_SHORT_JUMP, _WAY_TO_TICK - 2])
 
 
