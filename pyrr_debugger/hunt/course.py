@@ -9,9 +9,9 @@ from ..events import ExitEvent, SpawnEvent, SyscallEvent
 from ..trace_reader import TraceReader
 from .minimise import AT_CALL
 
-_NOT_OWN = frozenset({202, 228, 96, 15, 219, 9, 11, 10, 25, 28, 12})
-"""futex clock_gettime gettimeofday rt_sigreturn restart_syscall mmap munmap mprotect mremap madvise brk: is_own_call
-(native/engine/event.h)."""
+NOT_OWN = frozenset({202, 228, 96, 15, 219, 9, 11, 10, 25, 28, 12, 186, 14, 273})
+"""futex clock_gettime gettimeofday rt_sigreturn restart_syscall mmap munmap mprotect mremap madvise brk gettid
+rt_sigprocmask set_robust_list: is_own_call (native/engine/event.h)."""
 _RESTARTS = range(-516, -511)
 
 
@@ -38,7 +38,7 @@ def stops(trace: TraceReader) -> Iterator[Stop]:
         elif event.task and event.task not in numbers and not calls:
             numbers[event.task] = 0
             calls[0] = 0
-        if isinstance(event, SyscallEvent) and event.nr not in _NOT_OWN and event.result not in _RESTARTS:
+        if isinstance(event, SyscallEvent) and event.nr not in NOT_OWN and event.result not in _RESTARTS:
             number = numbers[event.task]
             yield Stop(event.number, event.task, number, calls[number] << 32 | AT_CALL)
             calls[number] += 1
