@@ -147,8 +147,9 @@ def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
 
     event = session.trace.event(session.position - 1) if session.midway else session.next_event()
     ticks = session.ticks
-    tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid] or [0]
-    task = session.midway or (event.task if event is not None and event.task in tasks else tasks[0])
+    tasks = [task for task in session.tasks if pid is None or session.process_of(task) == pid]
+    nobody_yet = [event.task] if event is not None else [0]
+    task = session.midway or (event.task if event is not None and event.task in tasks else (tasks or nobody_yet)[0])
     where: dict[str, Any] = {
         "position": session.position if ticks is None else session.position - 1,
         "ticks": ticks,
@@ -178,7 +179,8 @@ def _print(trace: TraceReader, where: dict[str, Any]) -> None:
     ticks = where["ticks"]
     position = where["position"] if ticks is None else f"{where['position']}:{ticks}"
     behind = "" if ticks is None else f"{ticks} ticks behind "
-    print(f"event {position}, task {where['task']}: {behind}{where['text']}")
+    task = f", task {where['task']}" if where["task"] else ""
+    print(f"event {position}{task}: {behind}{where['text']}")
     if "native" in where:
         print(f"  native: {where['native']}")
     for frame in where.get("python", []):

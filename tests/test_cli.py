@@ -116,6 +116,14 @@ def test_completion(named: Surroundings) -> None:
     assert complete("pyrr dump --syscall openat", named) == ["plain,openat", "plain,openat2"]
 
 
+def test_where_it_stands_before_the_first_task_and_behind_the_last(recorded: Path) -> None:
+    task = harness.dump(recorded)[0]["task"]
+    first = harness.pyrr("replay", recorded, "--to", "start").stdout.decode()
+    assert first.startswith(f"event 0, task {task}: execve('/"), first
+    last = harness.pyrr("replay", recorded, "--to", "end").stdout.decode()
+    assert last == f"event {len(harness.dump(recorded))}: behind the last event\n"
+
+
 # ---- streams and limits ----
 
 
