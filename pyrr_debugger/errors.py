@@ -11,5 +11,9 @@ class PyrrError(Exception):
     status = 2
 
 
+class TakenError(PyrrError):
+    """Something is already where a new trace is to be."""
+
+
 class TraceError(PyrrError):
     """A trace that is damaged, of an unknown version, or not a trace at all."""

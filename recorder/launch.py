@@ -11,6 +11,7 @@ import os
 import sys
 
 from .. import home
+from ..errors import TakenError
 from ..light import NamedTuple
 
 TYPE_CHECKING = False  # see light.py
@@ -57,10 +58,19 @@ def record(request: Request) -> NoReturn:
     from .session import RecordingSession, report
 
     gc.enable()
-    path = request.output or home.new_trace(request.command[0])
-    recording = RecordingSession(
-        list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent, request.seed
-    ).run()
+    session, path = None, ""
+    while session is None:
+        tried, path = path, request.output or home.new_trace(request.command[0])
+        try:
+            session = RecordingSession(
+                list(request.command), path, request.checksum_every, request.follow, request.wait, request.agent,
+                request.seed,
+            )  # fmt: skip
+        except TakenError:
+            if path in (request.output, tried):
+                raise
+            # Else another recording has taken the number meanwhile.
+    recording = session.run()
     if recording.path is not None:
         home.point_latest(recording.path)
     report(recording, request.quiet)

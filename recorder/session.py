@@ -16,7 +16,7 @@ import msgpack
 from .. import _engine, procfs, snapshot
 from ..agent import agent_image
 from ..clock import places_of
-from ..errors import PyrrError
+from ..errors import PyrrError, TakenError
 from ..light import NamedTuple
 from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
@@ -144,7 +144,8 @@ class RecordingSession:
     ) -> None:
         """With a `seed` tasks take turns at random; with a `schedule` as it says, and else only where one sleeps.
         After `limit` seconds the program is killed, and earlier if all of it sleeps for good.
-        Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made."""
+        Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made, TakenError when
+        there is something at `path`."""
         self._program = find_program(command[0])
         self._command = command
         self._affinity = os.sched_getaffinity(0)
@@ -152,7 +153,7 @@ class RecordingSession:
         try:
             self._writer = TraceWriter(path, self._header, self._affinity - {self._core} or self._affinity)
         except FileExistsError:
-            raise PyrrError(f"{path} exists already: name another trace, or remove it") from None
+            raise TakenError(f"{path} exists already: name another trace, or remove it") from None
         except OSError as error:
             raise PyrrError(f"cannot make a trace at {path}: {error.strerror}") from None
         self._files = FileRecorder(self._writer)

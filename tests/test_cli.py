@@ -62,6 +62,14 @@ def test_traces_are_named_numbered_private_and_listed(named: Surroundings, tmp_p
     assert harness.pyrr("replay", around=named).stdout == b""
 
 
+def test_recordings_side_by_side_have_names_of_their_own(named: Surroundings, tmp_path: Path) -> None:
+    words = [str(harness.PYRR), "record", "-q", "/bin/echo"]
+    started = [subprocess.Popen([*words, str(n)], env=named.env, stdout=subprocess.PIPE) for n in range(8)]
+    assert sorted(process.communicate()[0] for process in started) == [b"%d\n" % n for n in range(8)]
+    assert [process.returncode for process in started] == [0] * 8
+    assert len(list((tmp_path / "traces").glob("echo-?"))) == 8
+
+
 def test_latest_is_the_newest_that_is_left(named: Surroundings, tmp_path: Path) -> None:
     for word in ("one", "two"):
         harness.pyrr("record", "/bin/echo", word, around=named)

@@ -77,7 +77,7 @@ def command(
     pyrr hunt -- pytest -x tests/test_flaky.py
     pyrr hunt --until hang --hang 5 -- python workers.py
     """
-    path = Path(os.path.abspath(keep or home.new_trace(command[0])))
+    path = _place(keep, command[0])
     if path.exists():
         raise PyrrError(f"{path} exists already: name another trace, or remove it")
     first = secrets.randbelow(MAX_SEED) if seed is None else seed
@@ -85,13 +85,17 @@ def command(
         recorder = Recorder(list(command), folder, hang)
         found = _hunt(recorder, _wanted(until), range(first, first + runs), no_minimise, tell)
         if found:
-            _keep(found, path)
+            _keep(found, _place(keep, command[0]))  # another recording may have taken the number meanwhile
     if as_json:
         print(json.dumps(_facts(recorder, found)))
     else:
         _print(recorder, found)
     if not found:
         sys.exit(_NOT_FOUND)
+
+
+def _place(keep: str | None, program: str) -> Path:
+    return Path(os.path.abspath(keep or home.new_trace(program)))
 
 
 def _wanted(until: str) -> Callable[[Outcome], bool]:
