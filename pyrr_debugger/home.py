@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from .errors import PyrrError
+from .light import suppress
 
 LATEST = "latest"
 
@@ -21,7 +21,7 @@ def folder() -> str:
 def history() -> str | None:
     """The file of what was typed at prompts; None where it cannot be kept."""
     home = folder()
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.makedirs(home, mode=0o700, exist_ok=True)
         return os.path.join(home, ".debug-history")
     return None
@@ -32,7 +32,7 @@ def new_trace(program: str) -> str:
     base = os.path.basename(program) or "program"
     home = folder()
     numbers = [0]
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         for name in os.listdir(home):
             stem, _, number = name.rpartition("-")
             if stem == base and number.isdecimal():
@@ -59,7 +59,7 @@ def _may_be_trace(entry: os.DirEntry[str]) -> bool:
 def point_latest(trace: str) -> None:
     """Makes `latest` point at a trace, wherever it lies."""
     home = folder()
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.makedirs(home, mode=0o700, exist_ok=True)
         temporary = os.path.join(home, f"{LATEST}.{os.getpid()}")
         os.symlink(os.path.abspath(trace), temporary)

@@ -1,15 +1,18 @@
-"""What the modules that a recording imports take from `typing`, without importing it.
+"""What the modules that a recording imports take from `typing`, `contextlib` and `signal`, without importing these.
 
-`typing` brings `re` along and takes as long to import as Python takes to start; a recording has nothing else of it than
-NamedTuple. Type checkers see the real names. docs/performance.md, "Start-up".
+`typing` brings `re` along and takes as long to import as Python takes to start, the others with `enum` and `functools`
+a third of that; a recording has little of them. Type checkers see the real names. docs/performance.md, "Start-up".
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal
+    from contextlib import suppress
     from typing import NamedTuple
 else:
+    import _signal as signal  # its functions and numbers, without the enumerations around them
     from collections import namedtuple
 
     class _Fields(type):
@@ -24,5 +27,17 @@ else:
     class NamedTuple(metaclass=_Fields):
         """As typing.NamedTuple, in modules with postponed annotations."""
 
+    class suppress:
+        """As contextlib.suppress."""
 
-__all__ = ["NamedTuple"]
+        def __init__(self, *exceptions):
+            self._exceptions = exceptions
+
+        def __enter__(self):
+            pass
+
+        def __exit__(self, kind, *_):
+            return kind is not None and issubclass(kind, self._exceptions)
+
+
+__all__ = ["NamedTuple", "signal", "suppress"]

@@ -6,11 +6,12 @@ traces take entries over as hard links, or copies where that is not possible. It
 
 from __future__ import annotations
 
-import contextlib
 import os
 import struct
 import time
 import zlib
+
+from .light import suppress
 
 _HEAD = struct.Struct("<4sII")  # of an entry of records: magic, bytes that follow, their crc32
 _MAGIC = b"pyrr"
@@ -59,7 +60,7 @@ class FileCache:
 
     def remember(self, name: str, fact: str) -> None:
         """Keeps a short text, not empty, under a name. A link is made at once: no reader sees half of it."""
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.symlink(fact, os.path.join(self._folder, name))
 
     def recall_records(self, name: str, size: int) -> bytes | None:
@@ -83,7 +84,7 @@ class FileCache:
         """Keeps records under a name, in the place of those that are there. Readers see the ones or the others."""
         target = os.path.join(self._folder, name)
         temporary = f"{target}.{os.getpid()}"
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             try:
                 with open(temporary, "xb") as file:
@@ -101,7 +102,7 @@ class FileCache:
         identity = self._identities.pop(hash_, None)
         if identity is None:
             return
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             if _link_or_copy(source, os.path.join(self._folder, hash_)):
                 temporary = os.path.join(self._folder, f"{identity}.{os.getpid()}")

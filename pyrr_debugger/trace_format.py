@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from enum import IntEnum
 
 from .light import NamedTuple
 
@@ -33,8 +32,8 @@ def hash_of(content: bytes) -> str:
     return blake2b(content, digest_size=16).hexdigest()
 
 
-class EventKind(IntEnum):
-    """The first item of a stored event."""
+class EventKind:
+    """The first item of a stored event. Plain numbers: see light.py."""
 
     SYSCALL = 0
     EXEC = 1
@@ -50,6 +49,10 @@ class EventKind(IntEnum):
     STOPPED = 11
     CONTINUED = 12
     TICK = 13
+
+
+EVENT_KINDS = tuple(value for name, value in vars(EventKind).items() if name.isupper())
+"""All of them, by number: those of native/engine/events.h."""
 
 
 class FilePiece(NamedTuple):

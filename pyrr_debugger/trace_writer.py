@@ -6,17 +6,16 @@ writing is done by a thread of its own, in order: a chunk reaches the disk after
 
 from __future__ import annotations
 
-import contextlib
+import _thread
 import errno
 import os
-import queue
-import signal
-import threading
 import zlib
+from _queue import SimpleQueue
 from collections.abc import Callable
 
 import msgpack
 
+from .light import signal, suppress
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     import zstandard
 
+_MOST_WAITING = 8  # chunks and files, which lie in memory meanwhile
 _LEVEL = 1  # 3 takes twice the time for a fifth less (docs/performance.md)
 
 
@@ -47,30 +47,38 @@ class TraceWriter:
         self.error: OSError | None = None
         self._known: dict[str, None] = {}  # in the order in which the program came to them
         self._sums: dict[str, int] = {}
-        self._compressor: zstandard.ZstdCompressor
+        self._compressor: zstandard.ZstdCompressor | None = None
         self._cache = FileCache()
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
-        self._queue: queue.Queue[tuple[Any, ...] | None] = queue.Queue(maxsize=8)
+        self._queue: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
+        self._room: SimpleQueue[None] = SimpleQueue()
+        for _ in range(_MOST_WAITING):
+            self._room.put(None)
         self._processors = processors
         self._header = header
         self._begun = False
         self.is_empty = True
         """No chunk has reached the disk."""
-        self._thread = threading.Thread(target=self._work, name="trace writer", daemon=True)
-        self._thread.start()
+        self._ended = _thread.allocate_lock()
+        self._ended.acquire()
+        _thread.start_new_thread(self._work, ())
 
     def begin(self) -> None:
         """Writes the header, if it has not begun yet. Until then the writing thread does nothing: it would import what
         it needs while the recorder has to be quick."""
         if not self._begun:
             self._begun = True
-            self._queue.put((self._write_header,))
+            self._put(self._try, self._write_header)
+
+    def _put(self, task: Callable[..., object], *arguments: object) -> None:
+        self._room.get()
+        self._queue.put((task, *arguments))
 
     def add_file(self, content: bytes | memoryview, hash_: str) -> None:
         """Stores content under its hash, once."""
         if hash_ not in self._known:
             self._known[hash_] = None
-            self._queue.put((self._write_file, hash_, content))
+            self._put(self._try, self._write_file, hash_, content)
 
     def add_stored(self, hash_: str) -> bool:
         """Takes a file over from the cache of earlier recordings; False if it is not there."""
@@ -87,10 +95,13 @@ class TraceWriter:
 
     def sums(self) -> list[str | int]:
         """Name and CRC-32 of the stored files, flat, in the order of their use. Waits until they are written."""
-        self._queue.join()
+        done = _thread.allocate_lock()
+        done.acquire()
+        self._put(done.release)
+        done.acquire()
         sums: list[str | int] = []
         for hash_ in self._known:
-            with contextlib.suppress(OSError, ValueError):
+            with suppress(OSError, ValueError):
                 sums += hash_, self._sums[hash_] if hash_ in self._sums else self._sum_of_cached(hash_)
         return sums
 
@@ -106,12 +117,12 @@ class TraceWriter:
         """Appends `count` encoded events."""
         if count:
             self.begin()
-            self._queue.put((self._write_chunk, first, count, data))
+            self._put(self._try, self._write_chunk, first, count, data)
 
     def close(self) -> None:
         """Waits until all is written."""
         self._queue.put(None)
-        self._thread.join()
+        self._ended.acquire()
         self._events.close()
 
     def discard(self) -> None:
@@ -126,37 +137,43 @@ class TraceWriter:
     def _work(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the recorder's own thread's
         os.sched_setaffinity(0, self._processors)
-        task = self._queue.get()
-        if task is None:
-            return
-        from .zstd import zstandard  # only now: see begin
-
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        while task is not None:
-            if self.error is None:
-                try:
-                    task[0](*task[1:])
-                except Exception as error:  # whatever it is, nobody must wait for this thread in vain
-                    self.error = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
-            self._queue.task_done()
+        while task := self._queue.get():
+            task[0](*task[1:])
             task = None  # so that the recorder has its memory again
-            task = self._queue.get()
+            self._room.put(None)
+        self._ended.release()
+
+    def _try(self, write: Callable[..., None], *arguments: object) -> None:
+        if self.error is not None:
+            return
+        try:
+            if self._compressor is None:
+                from .zstd import zstandard  # only now: see begin
+
+                self._compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+            write(*arguments)
+        except Exception as error:  # whatever it is, nobody must wait for this thread in vain
+            self.error = error if isinstance(error, OSError) else OSError(errno.EIO, str(error))
+
+    def _compress(self, content: bytes | memoryview) -> bytes:
+        assert self._compressor is not None
+        return self._compressor.compress(content)
 
     def _write_header(self) -> None:
-        packed = self._compressor.compress(msgpack.packb({"format": FORMAT, **self._header()}))
+        packed = self._compress(msgpack.packb({"format": FORMAT, **self._header()}))
         with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
             _write_all(file, packed)
 
     def _write_file(self, hash_: str, content: bytes) -> None:
         path = self._stored(hash_)
-        packed = self._compressor.compress(content)
+        packed = self._compress(content)
         with open(path, "xb", buffering=0) as file:
             _write_all(file, packed)
         self._sums[hash_] = zlib.crc32(packed)
         self._cache.keep(hash_, path)
 
     def _write_chunk(self, first: int, count: int, data: bytes | memoryview) -> None:
-        frame = self._compressor.compress(data)
+        frame = self._compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
         _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
         self.is_empty = False

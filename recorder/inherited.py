@@ -5,13 +5,13 @@ The state inventory (pyrr_debugger/state) begins with it. docs/trace-format.md l
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
 import time
 
 from .. import procfs
+from ..light import suppress
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _descriptors(process: int) -> list[dict[str, Any]]:
             "stat": [*_identity(status), status.st_mode, status.st_rdev, status.st_size, status.st_mtime_ns],
             "fdinfo": _read(f"/proc/{process}/fdinfo/{number}"),
         }
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             # Ours is the same open file: the process has it from us.
             if _identity(os.fstat(number)) == _identity(status):
                 facts |= _facts_of(number, status)
@@ -86,10 +86,10 @@ def _socket_facts(descriptor: int) -> dict[str, Any]:
     with socket.socket(fileno=os.dup(descriptor)) as own:
         facts: dict[str, Any] = {}
         for name, option in _OPTIONS.items():
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 facts[name] = own.getsockopt(socket.SOL_SOCKET, option)
         for name, ask in (("local", own.getsockname), ("remote", own.getpeername)):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 facts[name] = _packed(own.family, ask())
         return {"socket": facts}
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from types import FrameType
+from collections.abc import Callable
 
 import msgpack
 
@@ -17,8 +14,8 @@ from .. import _engine, procfs, snapshot
 from ..agent import agent_image
 from ..clock import places_of
 from ..errors import PyrrError, TakenError
-from ..light import NamedTuple
-from ..trace_format import EventKind, FilePiece, FileWrite, ProcessWrite
+from ..light import NamedTuple, signal, suppress
+from ..trace_format import EVENT_KINDS, EventKind, FilePiece, FileWrite, ProcessWrite
 from ..trace_writer import TraceWriter
 from .entropy import RandomSite, known_sites, random_sites, remember_sites, trap_bytes
 from .files import FileRecorder
@@ -28,9 +25,10 @@ from .sites import note_used, sites_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from types import FrameType, TracebackType
     from typing import Any, TypeAlias
 
-assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
+assert EVENT_KINDS == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
 _ELF_CLASS_64 = b"\2"
 _AT_NULL, _AT_IGNORE, _AT_SYSINFO_EHDR = 0, 1, 33
@@ -207,7 +205,7 @@ class RecordingSession:
             self._writer.discard()
             status = 127 if error.errno == errno.ENOENT else 126
             raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
-        with _signals(self._root, self._engine.knows, self._look_at_the_time):
+        with _Signals(self._root, self._engine.knows, self._look_at_the_time):
             failure = self._record()
             for code in self._code.values():
                 if code.piece:
@@ -278,7 +276,7 @@ class RecordingSession:
     def _live_on(self) -> None:
         """The program goes on untraced."""
         self._engine.detach("recording stopped")
-        with contextlib.suppress(ChildProcessError):
+        with suppress(ChildProcessError):
             while True:
                 try:
                     self._status = os.waitpid(self._root, 0)[1]
@@ -287,7 +285,7 @@ class RecordingSession:
                 except InterruptedError:
                     continue
 
-    def _emit(self, kind: EventKind, task: int, *items: object) -> None:
+    def _emit(self, kind: int, task: int, *items: object) -> None:
         packer = msgpack.Packer()
         payload = b"".join(packer.pack(item) for item in items)
         self._engine.emit(kind, task, len(items), payload)
@@ -296,7 +294,9 @@ class RecordingSession:
         self._writer.add_chunk(*self._engine.take())
 
     def _stuck(self, task: int, process: int, number: int) -> None:
-        name = signal.Signals(number).name
+        from signal import Signals
+
+        name = Signals(number).name
         raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
 
     def _follows(self, process: int) -> bool:
@@ -518,7 +518,7 @@ class RecordingSession:
     def _checksum(self, task: int, process: int, arrived: int = 1, maps: list[procfs.Mapping] | None = None) -> None:
         from .. import checksum  # first needed where the program has started, mostly where it ends
 
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             ranges = [list(r) for r in checksum.of_task(task, maps or procfs.read_maps(task))]
             self._emit(EventKind.CHECKSUM, task, process, arrived, _engine.registers(task), ranges)
 
@@ -528,7 +528,7 @@ class RecordingSession:
         # A task that dies amid computation has changed memory since its last event.
         if tasks > 1:
             return
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             maps = procfs.read_maps(task)
             self._look_for_outsiders(task, maps)
             if (arrived or behind) and not unsettled:
@@ -542,34 +542,37 @@ def _current_core(allowed: set[int]) -> int:
     return core if core in allowed else min(allowed)
 
 
-@contextlib.contextmanager
-def _signals(root: int, is_recorded: Callable[[int], bool], tick: Callable[[], None]) -> Iterator[None]:
+class _Signals:
     """While a program is recorded, the terminal's signals are its own, and what others send to the recorder is
     passed on to it. What the program sends to its process group, the recorder among it, has reached it already. The
     timer makes waiting return, so that events reach the disk and signals are looked at while the program sleeps."""
-    terminal = {signal.SIGINT, signal.SIGQUIT}
-    taken = set(signal.valid_signals()) - terminal - _OWN_SIGNALS
 
-    def pass_on(_: int = 0, __: FrameType | None = None) -> None:
-        while (info := signal.sigtimedwait(taken, 0)) is not None:
-            if not is_recorded(info.si_pid):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(root, info.si_signo)
-        tick()
+    _TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+    _TAKEN = set(signal.valid_signals()) - {*_TERMINAL} - _OWN_SIGNALS
 
-    handlers: dict[signal.Signals, Any] = dict.fromkeys(terminal, signal.SIG_IGN)
-    handlers[signal.SIGALRM] = pass_on
-    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
-    signal.setitimer(signal.ITIMER_REAL, _FLUSH_SECONDS, _FLUSH_SECONDS)
-    try:
-        yield
-    finally:
+    def __init__(self, root: int, is_recorded: Callable[[int], bool], tick: Callable[[], None]) -> None:
+        self._root, self._is_recorded, self._tick = root, is_recorded, tick
+
+    def __enter__(self) -> None:
+        handlers: dict[int, Any] = dict.fromkeys(self._TERMINAL, signal.SIG_IGN)
+        handlers[signal.SIGALRM] = self._pass_on
+        self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._TAKEN)
+        signal.setitimer(signal.ITIMER_REAL, _FLUSH_SECONDS, _FLUSH_SECONDS)
+
+    def __exit__(self, kind: type[BaseException] | None, value: object, trace: TracebackType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        pass_on()
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in previous.items():
+        self._pass_on()
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
+
+    def _pass_on(self, _: int = 0, __: FrameType | None = None) -> None:
+        while (info := signal.sigtimedwait(self._TAKEN, 0)) is not None:
+            if not self._is_recorded(info.si_pid):
+                with suppress(ProcessLookupError):
+                    os.kill(self._root, info.si_signo)
+        self._tick()
 
 
 def _hide_vdso(task: int, maps: list[procfs.Mapping]) -> None:

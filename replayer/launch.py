@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 
 from .. import home
 from ..errors import PyrrError
-from ..light import NamedTuple
+from ..light import NamedTuple, signal
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:

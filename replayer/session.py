@@ -24,7 +24,7 @@ from ..events import (
     decode,
 )
 from ..light import NamedTuple
-from ..trace_format import EventKind, FilePiece
+from ..trace_format import EVENT_KINDS, FilePiece
 from .ahead import ChunksAhead
 from .sharing import SharedMemory, StoredMemory
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from .stored import Stored, Writer
     from .traps import Hit, Leg, Place, Steps, Ticks, Trap
 
-assert tuple(EventKind) == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
+assert EVENT_KINDS == _engine.EVENT_KINDS, "native/engine/events.h and events.py disagree"
 
 _MADV_DONTNEED = 4
 _MADVISE, _MREMAP, _MMAP, _MUNMAP, _SHMAT, _SHMDT = 28, 25, 9, 11, 30, 67
