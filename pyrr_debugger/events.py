@@ -148,6 +148,15 @@ class StoppedEvent(NamedTuple):
     signal: int
 
 
+class FaultEvent(NamedTuple):
+    """The task's next stop is a fault at this address, where a file is mapped that ends before."""
+
+    number: int
+    task: int
+    time: int
+    address: int
+
+
 class TickEvent(NamedTuple):
     """The task was stopped `ticks` ticks of the bytecode clock behind its last event, with these registers, and stays
     there until it is continued, or a signal comes, or it ends."""
@@ -191,7 +200,7 @@ class NoteEvent(NamedTuple):
 
 Event: TypeAlias = (
     "SyscallEvent | ExecEvent | SignalEvent | SpawnEvent | StartEvent | ExitEvent | InstructionEvent | ChecksumEvent"
-    " | LeaveEvent | StoppedEvent | ContinuedEvent | TickEvent | EndEvent | NoteEvent"
+    " | LeaveEvent | StoppedEvent | ContinuedEvent | TickEvent | FaultEvent | EndEvent | NoteEvent"
 )
 
 
@@ -307,6 +316,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.STOPPED: lambda head, items: StoppedEvent(*head, *_typed(items, int)[:1]),
     EventKind.TICK: _tick,
     EventKind.CONTINUED: lambda head, items: ContinuedEvent(*head),
+    EventKind.FAULT: lambda head, items: FaultEvent(*head, *_typed(items, int)[:1]),
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,
     EventKind.CHECKSUM: _checksum,

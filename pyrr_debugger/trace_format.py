@@ -49,6 +49,7 @@ class EventKind:
     STOPPED = 11
     CONTINUED = 12
     TICK = 13
+    FAULT = 14
 
 
 EVENT_KINDS = tuple(value for name, value in vars(EventKind).items() if name.isupper())

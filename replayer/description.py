@@ -15,6 +15,7 @@ from ..events import (
     Event,
     ExecEvent,
     ExitEvent,
+    FaultEvent,
     InstructionEvent,
     LeaveEvent,
     NoteEvent,
@@ -76,6 +77,8 @@ def describe_event(event: Event) -> str:
         if event.waits:
             place = f"in a loop that waits, {event.ticks} ticks"
         return f"--- {place} behind its last event ---"
+    if isinstance(event, FaultEvent):
+        return f"--- a fault at {event.address:#x}, behind the end of a mapped file ---"
     if isinstance(event, ContinuedEvent):
         return "--- continued ---"
     if isinstance(event, ChecksumEvent):

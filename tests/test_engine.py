@@ -92,6 +92,7 @@ shapes = {
     EventKind.STOPPED: st.tuples(st.integers(0, 70)),
     EventKind.CONTINUED: st.tuples(),
     EventKind.TICK: st.tuples(numbers, datas),
+    EventKind.FAULT: st.tuples(numbers),
 }
 
 

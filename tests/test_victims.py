@@ -141,6 +141,7 @@ PROGRAMS = {
     "code_replaced": [],
     "contexts": [],
     "counter_while_blocked": [],
+    "end_of_file": ["-pthread"],
     "exits_amid_calls": [],
     "faults_half_way": [],
     "filter_by_place": [],

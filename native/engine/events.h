@@ -17,6 +17,7 @@ enum event_kind {
     EVENT_STOPPED = 11,
     EVENT_CONTINUED = 12,
     EVENT_TICK = 13,
+    EVENT_FAULT = 14,
 };
 
 /* Where a signal found the task: behind its last event, at the entry of its next system call, or at its own fault. */

@@ -1214,8 +1214,9 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int module_execute(PyObject *module)
 {
     if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
-    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
-                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED, EVENT_TICK);
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+                                    EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED, EVENT_TICK,
+                                    EVENT_FAULT);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
     PyObject *agent = Py_BuildValue("(KK)", (unsigned long long)AGENT_TEXT, (unsigned long long)AGENT_END);

@@ -696,6 +696,35 @@ static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, st
     return OUTCOME_POSITION;
 }
 
+static bool move_page(struct actor *actor, uint64_t from, uint64_t to)
+{
+    const uint64_t moving[6] = {from, PAGE_BYTES, PAGE_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, to};
+    return replayer_inject(actor, SYS_mremap, moving) == (int64_t)to;
+}
+
+/* The task is about to use a page that its file does not have. Ours has it: it is away until then. */
+static enum outcome feed_fault(struct replayer *replayer, struct actor *actor, struct cursor *cursor)
+{
+    static const uint64_t room[6] = {0, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1};
+    uint64_t page = read_unsigned(cursor) & ~(uint64_t)(PAGE_BYTES - 1);
+    if (cursor->bad || !page || touches_gate(actor, page, PAGE_BYTES)) return damaged(replayer);
+    if (actor->stop != STOP_NONE) return diverge(replayer, "the task has run on since its last event");
+    int64_t kept = replayer_inject(actor, SYS_mmap, room);
+    if (kept < 0 || !move_page(actor, page, (uint64_t)kept)) return diverge(replayer, "nothing is mapped at %#llx in the replay", (unsigned long long)page);
+    actor->missing = page;
+    actor->kept = (uint64_t)kept;
+    return OUTCOME_POSITION;
+}
+
+static void put_page_back(struct actor *actor)
+{
+    siginfo_t info;
+    bool met = actor->stop == STOP_FAULT && actor->signal == SIGSEGV && ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) == 0;
+    if (met && ((uintptr_t)info.si_addr & ~(uint64_t)(PAGE_BYTES - 1)) == actor->missing) actor->signal = SIGBUS;
+    move_page(actor, actor->kept, actor->missing);
+    actor->missing = actor->kept = 0;
+}
+
 /* The ticks behind its last event at which an event finds a task; 0: it is none of these. */
 static uint64_t ticks_of(struct cursor cursor, const struct head *head, pid_t task)
 {
@@ -713,7 +742,7 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         read_unsigned(&cursor);
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
-    if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED) return true;
+    if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED || head->kind == EVENT_FAULT) return true;
     if (head->kind == EVENT_TICK) return read_unsigned(&cursor) == 0;
     if (ticks_of(cursor, head, head->task)) return false;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
@@ -764,6 +793,7 @@ static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, ui
     if (replayer->offered && due->stop != STOP_DEAD && !take_back(replayer, due, replayer->offered)) replayer->cursor.bad = true;
     replayer->offered = 0;
     if (due->stop == STOP_TRAP) return true;
+    if (due->missing) put_page_back(due);
     due->arrival = replayer->position;
     if (partly && due->stop == STOP_TICK) {
         due->stop = STOP_NONE;
@@ -818,6 +848,10 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until, int64_t 
         case EVENT_TICK:
             if (!actor) return diverge(replayer, "there is no such task");
             outcome = feed_tick(replayer, actor, &cursor, head.items);
+            break;
+        case EVENT_FAULT:
+            if (!actor) return diverge(replayer, "there is no such task");
+            outcome = feed_fault(replayer, actor, &cursor);
             break;
         case EVENT_NOTE: replayer_advance(replayer, NULL); continue;
         default: return OUTCOME_POLICY;

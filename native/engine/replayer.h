@@ -36,6 +36,7 @@ struct actor {
     bool agent;                        /* is in it */
     bool dispatched;                   /* stops at calls by Syscall User Dispatch, not by PTRACE_SYSEMU */
     uint64_t armed;                    /* generation of the traps in its debug registers */
+    uint64_t missing, kept;            /* a page that is away until the task uses it, and where; 0: none */
     bool met;                          /* the execute traps that lie where it stands, amid its run, have been counted */
     struct actor *next;
 };

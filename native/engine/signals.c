@@ -254,6 +254,13 @@ static bool has_handler(const struct task *task, int signal)
     return signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_HANDLER;
 }
 
+/* Where a mapped file ends is nothing that a replay could know: others change it, too. */
+static void put_fault(struct recorder *recorder, const struct task *task, const siginfo_t *info)
+{
+    recorder_begin_event(recorder, EVENT_FAULT, task->turn.tid, 1);
+    wire_unsigned(&recorder->events, (uintptr_t)info->si_addr);
+}
+
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
@@ -276,6 +283,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         return REQUEST_NONE;
     }
     if (is_fault(signal, &info)) {
+        if (signal == SIGBUS && info.si_code == BUS_ADRERR) put_fault(recorder, task, &info);
         if (ends_untraced(task, signal)) {
             task->fatal_fault = true;
             return begin_exit(recorder, task, signal);

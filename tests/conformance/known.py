@@ -14,7 +14,6 @@ VSYSCALL = "a call by the vsyscall page, which the kernel carries out without a 
 COMPATIBILITY = "a 32-bit system call (int 0x80)"
 REFUSED = "a call that is refused by design (modify_ldt)"
 OWN_AGENT = "the program maps over everything that /proc/self/maps shows, the agent too"
-FILE_END = "SIGBUS behind the end of a mapped file"
 LARGE = "a shared mapping of 100 GB, all of which the checksum at the program's end reads, its holes too"
 ORDER = "the program demands that a new thread does not run before its creator yields, which no scheduler promises"
 
@@ -43,7 +42,6 @@ CAUSES: tuple[tuple[str, str, str, str], ...] = (
     ("rr", "*", "cross_arch*", COMPATIBILITY),
     ("rr", "*", "set_thread_area*", COMPATIBILITY),
     ("rr", "*", "modify_ldt*", REFUSED),
-    ("rr", "*", "mmap_short_file*", FILE_END),
     ("rr", "*", "large_hole*", LARGE),
     ("rr", "*", "sched_yield_to_lower_priority*", ORDER),
 )
