@@ -26,12 +26,13 @@ class Encoded(NamedTuple):
     refers: bool
 
 
-def encoded(data: bytes | memoryview) -> Iterator[Encoded]:
-    """The events of a chunk. Raises ValueError or an exception of msgpack on damage."""
+def encoded(data: bytes | memoryview, begin: int = 0, until: int | None = None) -> Iterator[Encoded]:
+    """The events of a chunk, or those that lie from byte `begin` up to `until`. Raises ValueError or an exception of
+    msgpack on damage."""
     unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(data)
+    unpacker.feed(memoryview(data)[begin:until])
     known: dict[tuple[int, int], bytes] = {}  # what is referred to again and again is one object
-    start = 0
+    start = begin
     for wire in unpacker:
         refers = False
         if isinstance(wire, list) and len(wire) > _OUTPUTS and wire[0] == EventKind.SYSCALL:
@@ -46,6 +47,6 @@ def encoded(data: bytes | memoryview) -> Iterator[Encoded]:
                             known[place] = bytes(data[place[0] : place[0] + size])
                         outputs[at] = known[place]
                         refers = True
-        end = unpacker.tell()
+        end = begin + unpacker.tell()
         yield Encoded(wire, start, end, refers)
         start = end

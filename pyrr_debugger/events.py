@@ -180,13 +180,14 @@ class ContinuedEvent(NamedTuple):
 
 class EndEvent(NamedTuple):
     """The recording is complete. `status` is the wait status of the first process; `files` are the names of the stored
-    files and the CRC-32 of each as it lies there."""
+    files and the CRC-32 of each as it lies there; `times` are those of the last event of each chunk before."""
 
     number: int
     task: int
     time: int
     status: int
     files: tuple[tuple[str, int], ...] = ()
+    times: tuple[int, ...] = ()
 
 
 class NoteEvent(NamedTuple):
@@ -300,11 +301,13 @@ def _start(head: Head, items: Sequence[Any]) -> Event:
 
 
 def _end(head: Head, items: Sequence[Any]) -> Event:
-    status, files = _typed([*items, []], int, list)[:2]
+    status, files, times = _typed([*items, *([], [])[len(items) - 1 :]], int, list, list)[:3]
     sums = tuple(zip(files[::2], files[1::2], strict=True))
     if not all(isinstance(name, str) and isinstance(crc, int) for name, crc in sums):
         raise TypeError("stored files have a name and a checksum")
-    return EndEvent(*head, status, sums)
+    if not all(isinstance(time, int) for time in times):
+        raise TypeError("times are numbers")
+    return EndEvent(*head, status, sums, tuple(times))
 
 
 _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {

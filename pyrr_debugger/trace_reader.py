@@ -7,6 +7,7 @@ import zlib
 
 import msgpack
 
+from . import _engine
 from .encoded import encoded
 from .errors import TraceError
 from .events import EndEvent, decode
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .trace_place import Part
 
 _LARGEST_FRAME = 1 << 32
+_KEPT_CHUNKS = 4
 _PART = 1 << 18  # bytes of a stored file that are read at a time
 
 
@@ -35,6 +37,27 @@ class Chunk(NamedTuple):
     offset: int
     length: int
     crc: int
+
+
+class _Indexed(NamedTuple):
+    """A chunk, decompressed: where its events begin (packed, and as numbers), and the times of those before."""
+
+    data: bytes
+    packed: bytes
+    offsets: memoryview
+    times: memoryview
+
+
+class EventFilter(NamedTuple):
+    """Events that are looked for in a long trace without decoding the others: of some kinds, system calls by their
+    numbers, and those that wrote to stdout or stderr."""
+
+    kinds: tuple[int, ...] = ()
+    calls: tuple[int, ...] = ()
+    output: bool = False
+
+    def __or__(self, other: EventFilter) -> EventFilter:
+        return EventFilter(self.kinds + other.kinds, self.calls + other.calls, self.output or other.output)
 
 
 class TraceReader:
@@ -58,10 +81,11 @@ class TraceReader:
         self.chunks, self._tail = self._read_chunks()
         if not self.chunks:
             raise TraceError(f"{self.path} holds no event: the recorder ended before the first one was written")
-        self._decoded: tuple[int, list[Event]] | None = None
-        self._times: dict[int, int] = {0: 0}
+        self._indexed: dict[int, _Indexed] = {}
         self.end = self._read_end()
         """The last event of a complete trace, which is a chunk of its own; None where the recording was cut."""
+        times = self.end.times if self.end else ()
+        self._times = [0, *times] if len(times) == len(self.chunks) - 1 else [0]  # before each chunk, as far as known
 
     def __enter__(self) -> TraceReader:
         return self
@@ -160,31 +184,45 @@ class TraceReader:
         if reader.readinto(buffer) != len(buffer) or reader.read(1):
             raise ValueError("a chunk of another size than it says")
 
-    def events_of(self, index: int) -> list[Event]:
-        """The events of a chunk."""
-        if self._decoded and self._decoded[0] == index:
-            return self._decoded[1]
-        chunk = self.chunks[index]
-        time = self._time_before(index)
-        events: list[Event] = []
-        try:
-            for stored in encoded(self.data_of(index)):
-                event = decode(chunk.first + len(events), time, stored.wire)
-                time = event.time
-                events.append(event)
-        except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:
-            raise TraceError(f"{self.path}: the chunk of event {chunk.first} is damaged ({error})") from None
-        if len(events) != chunk.events:
-            raise TraceError(f"{self.path}: the chunk of event {chunk.first} does not hold {chunk.events} events")
-        self._times[index + 1] = time
-        self._decoded = (index, events)
-        return events
+    def _index(self, index: int) -> _Indexed:
+        """A chunk, decompressed; the last few are kept."""
+        found = self._indexed.pop(index, None)
+        if found is None:
+            data = self.data_of(index)
+            try:
+                offsets, times = _engine.index(data, self.chunks[index].events)
+            except ValueError as error:
+                first = self.chunks[index].first
+                raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
+            found = _Indexed(data, offsets, memoryview(offsets).cast("Q"), memoryview(times).cast("q"))
+        self._indexed[index] = found
+        if len(self._indexed) > _KEPT_CHUNKS:
+            del self._indexed[next(iter(self._indexed))]
+        return found
+
+    def kept_data_of(self, index: int) -> bytes:
+        """As `data_of`, for a chunk that may be asked for again soon."""
+        return self._index(index).data
 
     def _time_before(self, index: int) -> int:
-        known = max(i for i in self._times if i <= index)
-        for i in range(known, index):
-            self.events_of(i)
+        while len(self._times) <= index:
+            last = len(self._times) - 1
+            self._times.append(self._times[last] + self._index(last).times[-1])
         return self._times[index]
+
+    def _decode(self, index: int, start: int, until: int) -> Iterator[Event]:
+        """The events of a chunk from `start` up to and without `until`, counted from its first."""
+        time, chunk = self._time_before(index), self._index(index)
+        time += chunk.times[start]
+        number = self.chunks[index].first + start
+        try:
+            for stored in encoded(chunk.data, chunk.offsets[start], chunk.offsets[until]):
+                event = decode(number, time, stored.wire)
+                number, time = number + 1, event.time
+                yield event
+        except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:
+            first = self.chunks[index].first
+            raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
 
     def chunk_of(self, number: int) -> int:
         """Index of the chunk that holds event `number`."""
@@ -196,8 +234,9 @@ class TraceReader:
 
     def event(self, number: int) -> Event:
         """Event `number`, which must exist."""
-        index = self.chunk_of(number)
-        return self.events_of(index)[number - self.chunks[index].first]
+        for event in self.events(number, number + 1):
+            return event
+        raise IndexError(number)
 
     def events(self, start: int = 0, until: int | None = None) -> Iterator[Event]:
         """The events from `start` up to and without `until`."""
@@ -205,11 +244,33 @@ class TraceReader:
         if start >= until:
             return
         for index in range(self.chunk_of(start), len(self.chunks)):
-            if self.chunks[index].first >= until:
+            chunk = self.chunks[index]
+            if chunk.first >= until:
                 return
-            for event in self.events_of(index):
-                if start <= event.number < until:
-                    yield event
+            yield from self._decode(index, max(start - chunk.first, 0), min(until - chunk.first, chunk.events))
+
+    def select(
+        self, wanted: EventFilter, start: int = 0, until: int | None = None, backward: bool = False
+    ) -> Iterator[Event]:
+        """The events from `start` up to and without `until` that a filter lets through; `backward`: the last first."""
+        until = self.count if until is None else min(until, self.count)
+        if start >= until or not any(wanted):
+            return
+        kinds = sum(1 << kind for kind in set(wanted.kinds))
+        calls = bytes(number in wanted.calls for number in range(max(wanted.calls, default=-1) + 1))
+        indexes = range(self.chunk_of(start), self.chunk_of(until - 1) + 1)
+        for index in reversed(indexes) if backward else indexes:
+            chunk, first = self._index(index), self.chunks[index].first
+            packed = _engine.select(chunk.data, chunk.packed, kinds, calls, wanted.output)
+            found = memoryview(packed).cast("I").tolist()
+            for at in reversed(found) if backward else found:
+                if start <= first + at < until:
+                    yield from self._decode(index, at, at + 1)
+
+    def at_time(self, time: int) -> int:
+        """The number of the first event that was recorded so many microseconds after the start, or later."""
+        index = next((i for i in range(len(self.chunks)) if self._time_before(i + 1) >= time), len(self.chunks) - 1)
+        return next((e.number for e in self.events(self.chunks[index].first) if e.time >= time), self.count)
 
     def files(self) -> list[str]:
         """The names of all stored files."""

@@ -169,6 +169,7 @@ class RecordingSession:
         self._shared: dict[tuple[str | int, ...], int] = {}
         self._code: dict[tuple[str, int, int], _Code] = {}
         self._status = 0
+        self._times: list[int] = []  # of the last event of each chunk
         self._root = 0
         self._begun = False
 
@@ -261,7 +262,7 @@ class RecordingSession:
                 self._status = status
                 self._engine.detach("the first process had ended")
                 self._flush()  # the end is a chunk of its own: whether a trace is whole is seen without reading it
-                self._emit(EventKind.END, 0, self._status, self._writer.sums())
+                self._emit(EventKind.END, 0, self._status, self._writer.sums(), self._times)
                 self._flush()
                 return None
             try:
@@ -291,7 +292,10 @@ class RecordingSession:
         self._engine.emit(kind, task, len(items), payload)
 
     def _flush(self) -> None:
-        self._writer.add_chunk(*self._engine.take())
+        first, count, data, time = self._engine.take()
+        self._writer.add_chunk(first, count, data)
+        if count:
+            self._times.append(time)
 
     def _stuck(self, task: int, process: int, number: int) -> None:
         from signal import Signals

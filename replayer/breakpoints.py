@@ -19,7 +19,9 @@ from ..events import SyscallEvent
 from ..pythonstack import PythonFrame, Variables
 from ..pythonstack.memory import UnreadableError
 from ..pythonstack.objects import Code
+from ..syscalls import BY_NAME
 from ..syscalls import name as call_name
+from ..trace_reader import EventFilter
 from .lines import CodeLines, Thread
 from .place import interpreter_of
 from .traps import MOST_HITS, Hit, Leg, Place, Trap
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from .session import ReplaySession
 
 _OPENING = ("open", "openat", "openat2")
+_OPENINGS = EventFilter(calls=tuple(BY_NAME[name].number for name in _OPENING))
 _LONGEST_NAME = 4096
 _AT_ONCE = 1 << 22
 _MOST_LOADS = 16
@@ -124,8 +127,8 @@ def _chunks_with(trace: TraceReader, words: list[bytes]) -> Iterator[SyscallEven
     for index, chunk in enumerate(trace.chunks):
         data = trace.data_of(index)
         if any(word in data for word in words):
-            for event in trace.events(chunk.first, chunk.first + chunk.events):
-                if isinstance(event, SyscallEvent) and event.result >= 0 and call_name(event.nr) in _OPENING:
+            for event in trace.select(_OPENINGS, chunk.first, chunk.first + chunk.events):
+                if isinstance(event, SyscallEvent) and event.result >= 0:
                     yield event
 
 

@@ -8,9 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ..errors import PyrrError
-from ..events import Event, ExitEvent
+from ..events import Event
 from ..pythonstack import PythonFrame
 from ..pythonstack.memory import UnreadableError
+from ..trace_format import EventKind
+from ..trace_reader import EventFilter
 from .breakpoints import Arrival, Codes, Runs, Target, find_line, target_of_function
 from .evaluation import EvaluationError, evaluate
 from .lines import LineWay, Thread
@@ -40,6 +42,8 @@ class Breakpoint:
     """Printed instead of stopping, with what stands in braces evaluated."""
     commands: list[str] = field(default_factory=list)
     meets: Callable[[Event], bool] | None = None
+    among: EventFilter = field(default_factory=EventFilter)
+    """Lets the events through that may meet it."""
     targets: list[Target] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -101,9 +105,9 @@ class Debugger:
     ) -> Breakpoint:
         """A breakpoint at `file.py:LINE`, LINE, a function, or events (`syscall:NAME` and so on); lines and names
         without a file are those of frame `index` of a stack. Raises PyrrError."""
-        meets, targets = None, list[Target]()
+        meets, among, targets = None, EventFilter(), list[Target]()
         if _EVENT.match(text):
-            meets = self._event_condition(text)
+            meets, among = self._event_condition(text)
         elif match := _LINE.fullmatch(text):
             name = match[1] or (near.frames[index].file if near and near.frames else "")
             if not name:
@@ -113,7 +117,8 @@ class Debugger:
         else:
             targets = self.function_targets(text, near, index)
         self._numbers += 1
-        self.breakpoints.append(Breakpoint(self._numbers, text, temporary, condition, meets=meets, targets=targets))
+        one = Breakpoint(self._numbers, text, temporary, condition, meets=meets, among=among, targets=targets)
+        self.breakpoints.append(one)
         return self.breakpoints[-1]
 
     def watch(self, text: str, near: PythonStack, index: int) -> Breakpoint:
@@ -166,13 +171,13 @@ class Debugger:
         except (PyrrError, UnreadableError):
             return None
 
-    def _event_condition(self, text: str) -> Callable[[Event], bool]:
+    def _event_condition(self, text: str) -> tuple[Callable[[Event], bool], EventFilter]:
         place = parse(text)
         if isinstance(place, Occurrence) and place.which == 1:
-            return place.matches
+            return place.matches, place.wanted
         if isinstance(place, Output) and place.which == 1:
             numbers = place.all(self.session.trace)
-            return lambda event: event.number in numbers
+            return lambda event: event.number in numbers, EventFilter(output=True)
         raise PyrrError(f"{text!r}: stop at syscall:NAME, signal:NAME or output:/regex/; 'seek' goes to a position")
 
     def find(self, number: int) -> Breakpoint:
@@ -240,12 +245,11 @@ class Debugger:
             stopped[:] = self._met(arrival)
             return bool(stopped)
 
+        among = EventFilter()
+        for one in events:
+            among |= one.among
         while True:
-            number = (
-                session.find(lambda event: any(o.meets and o.meets(event) for o in events), backward)
-                if events
-                else None
-            )
+            number = session.find(lambda event: any(o.meets and o.meets(event) for o in events), backward, among)
             limit = number if number is not None else 0 if backward else self._last(task)
             if backward:
                 arrival = self.runs.backward([*targets, *raised], limit, accept)
@@ -325,14 +329,8 @@ class Debugger:
         """The exit of a task: behind it there is nothing to look at."""
         trace = self.session.trace
         end = self.session.process_of(task) if task in self.session.tasks else task
-        for index in range(len(trace.chunks) - 1, -1, -1):
-            chunk = trace.chunks[index]
-            for event in reversed(list(trace.events(chunk.first, chunk.first + chunk.events))):
-                if isinstance(event, ExitEvent) and event.task == end:
-                    return event.number if event.number > self.session.position else trace.count
-            if index < len(trace.chunks) - 3:
-                break
-        return trace.count
+        exits = trace.select(EventFilter((EventKind.EXIT,)), self.session.position + 1, backward=True)
+        return next((event.number for event in exits if event.task == end), trace.count)
 
     def _along(self, move: Callable[[LineWay], bool], backward: bool) -> Stop:
         task, start = self.task, self.session.place

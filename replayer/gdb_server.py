@@ -16,8 +16,10 @@ from typing import BinaryIO, Protocol
 from xml.sax.saxutils import quoteattr
 
 from ..errors import PyrrError
-from ..events import Event, ExecEvent, ExitEvent, LeaveEvent, SyscallEvent
+from ..events import Event, ExecEvent, SyscallEvent
 from ..symbols import dynamic_section
+from ..trace_format import EventKind
+from ..trace_reader import EventFilter
 from . import native
 from .clone import Clone
 from .description import describe_event
@@ -38,6 +40,7 @@ _ENOENT, _EBADF = 2, 9
 _BREAKPOINTS = {"0": "swbreak", "1": "hwbreak"}
 _WATCHPOINTS = {"2": "watch", "3": "rwatch", "4": "awatch"}
 _SIGTRAP = 5
+_ENDS = EventFilter((EventKind.EXIT, EventKind.LEAVE))
 _ESCAPED = re.compile(rb"[#$}*]")
 
 
@@ -338,7 +341,7 @@ class GdbServer:
         position = self._session.position
         if (process, position) not in self._images:
             found: dict[str, object] = {}
-            for event in self._session.trace.events(0, position):
+            for event in self._session.trace.select(EventFilter((EventKind.EXEC,)), 0, position):
                 if isinstance(event, ExecEvent) and (event.task == process or not found):
                     found = event.image
             self._images = {(process, position): found}
@@ -404,6 +407,11 @@ class GdbServer:
             self._caught = frozenset(int(part, 16) for part in numbers.split(";")) if numbers else None
         return b"OK"
 
+    @property
+    def _among(self) -> EventFilter:
+        """Lets what is caught through."""
+        return EventFilter((EventKind.SYSCALL,)) if self._caught is None else EventFilter(calls=tuple(self._caught))
+
     def _is_caught(self, event: Event) -> bool:
         return isinstance(event, SyscallEvent) and (self._caught is None or event.nr in self._caught)
 
@@ -448,21 +456,24 @@ class GdbServer:
         knows as a stop. Nothing lives at the very ends."""
         self._throw_clone_away()
         session, traps = self._session, list(self._breakpoints)
-        first, last = self._ends()
         event = session.next_event()
         caught = session.position if session.midway and not backward and event and self._is_caught(event) else None
-        caught = session.find(self._is_caught, backward) if caught is None else caught
+        caught = session.find(self._is_caught, backward, self._among) if caught is None else caught
+        last = caught if caught is not None else 0 if backward else self._last()
         hit = None
         if traps and backward:
-            hit = native.run_back(session, traps, self._is_ours, first if caught is None else caught)
+            hit = native.run_back(session, traps, self._is_ours, last)
         elif traps:
-            hit = native.run_on(session, traps, self._is_ours, last if caught is None else caught)
+            hit = native.run_on(session, traps, self._is_ours, last)
         if hit:
             self._task = session.midway or self._present()
             return self._stopped_at(hit)
         if caught is None:
-            session.seek(first if backward else last)
-            self._task = self._present()
+            if not backward:
+                session.seek(last)
+            elif not session.hold(min(1, session.trace.count)):  # behind the first exec
+                session.seek(min(1, session.trace.count))
+            self._task = session.midway or self._present()
             return self._stopped(f"replaylog:{'begin' if backward else 'end'};")
         session.seek(caught)
         self._task = self._present()
@@ -470,20 +481,16 @@ class GdbServer:
         assert isinstance(event, SyscallEvent)
         return self._stopped(f"syscall_entry:{event.nr:x};")
 
-    def _ends(self) -> tuple[int, int]:
-        """Behind the start of the program, and before its end."""
+    def _last(self) -> int:
+        """Before the end of the program."""
         trace, session = self._session.trace, self._session
         last = max(0, trace.count - 2)
         if self._task in session.tasks:
             process = session.process_of(self._task)
             tasks = {task for task in session.tasks if session.process_of(task) == process}
-            ends = [
-                e.number
-                for e in trace.events(session.position)
-                if isinstance(e, (ExitEvent, LeaveEvent)) and e.task in tasks
-            ]
-            last = ends[-1] if ends else last
-        return min(1, trace.count), last
+            ends = trace.select(_ENDS, session.position, backward=True)
+            last = next((event.number for event in ends if event.task in tasks), last)
+        return last
 
     def _continue(self, _: str) -> bytes:
         return self._run_clone() if self._runs_clone() else self._move(backward=False)
@@ -506,7 +513,7 @@ class GdbServer:
             before = self._watched()
             if not native.step(session, task):
                 self._task = self._present()
-                session.seek(min(session.position, self._ends()[1]))
+                session.seek(min(session.position, self._last()))
                 return self._stopped("replaylog:end;")
             if changed := self._changed(before):
                 return self._stopped_at(changed)

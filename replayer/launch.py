@@ -87,7 +87,7 @@ def replay(request: Request) -> NoReturn:
                     raise PyrrError(f"its output cannot be written: {os.strerror(session.output_error)}")
             else:
                 session.seek(between) if between else _run_with_progress(session, position)
-                where = _where(session, request.process)
+                where = _where(session, request.process, request.as_json)
                 _print_json(where) if request.as_json else _print(reader, where)
                 if request.serve is not None:
                     _serve(session, request.serve)
@@ -140,7 +140,7 @@ def _run_with_progress(session: ReplaySession, position: int) -> None:
                 return
 
 
-def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
+def _where(session: ReplaySession, pid: int | None, checksum: bool) -> dict[str, Any]:
     from .description import as_data, describe_event
     from .place import native_location, python_stack
 
@@ -158,7 +158,8 @@ def _where(session: ReplaySession, pid: int | None) -> dict[str, Any]:
     }
     if task in session.tasks:
         where["registers"] = session.registers(task)
-        where["memory_checksum"] = session.memory_checksum(task)
+        if checksum:
+            where["memory_checksum"] = session.memory_checksum(task)
         where["native"] = native_location(session, task)
         where["python"] = [
             {"function": f.function, "file": f.file, "line": f.line} for f in python_stack(session, task)

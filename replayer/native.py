@@ -204,7 +204,7 @@ def run_back(
     """Backward to the last hit of a trap that is accepted, of a watched write to before it; None where there is none
     back to position `first`, where it goes."""
     end = session.place
-    while end.legs or end.position > first:
+    while end.position > first:
         earlier = end.position - 1 if end.legs else end.position
         start = max(first, session.checkpoints.before(max(0, earlier - (not end.legs))).position)
         session.seek(start)

@@ -20,7 +20,8 @@ from ..errors import PyrrError
 from ..events import Event, ExecEvent, ExitEvent, SignalEvent, StoppedEvent, SyscallEvent
 from ..syscalls import BY_NAME
 from ..syscalls import name as call_name
-from ..trace_reader import TraceReader
+from ..trace_format import EventKind
+from ..trace_reader import EventFilter, TraceReader
 from .description import signal_name
 from .traps import Place, Ticks
 
@@ -154,11 +155,11 @@ class Named:
             return 0
         if self.name == "end":
             return trace.count
-        first = next((event.task for event in trace.events() if isinstance(event, ExecEvent)), 0)
-        exits = [event.number for event in trace.events() if isinstance(event, ExitEvent) and event.task == first]
-        if not exits:
-            raise PyrrError(f"{trace.path} does not hold the exit of its first process: give another position")
-        return exits[-1]
+        first = next((event.task for event in trace.select(EventFilter((EventKind.EXEC,)))), 0)
+        for event in trace.select(EventFilter((EventKind.EXIT,)), backward=True):
+            if event.task == first:
+                return event.number
+        raise PyrrError(f"{trace.path} does not hold the exit of its first process: give another position")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class Time:
         last = trace.event(trace.count - 1).time
         if self.microseconds > last:
             raise PyrrError(f"+{self.microseconds / 1e6:g}s is outside of the trace, which lasts {last / 1e6:g} s")
-        return next(event.number for event in trace.events() if event.time >= self.microseconds)
+        return trace.at_time(self.microseconds)
 
 
 @dataclass(frozen=True)
@@ -200,9 +201,17 @@ class Occurrence:
             return syscall_of(event) == self.name
         return signal_of(event) == self.name
 
+    @property
+    def wanted(self) -> EventFilter:
+        """Lets these events through, and perhaps others of their kind."""
+        if self.kind == "signal":
+            return EventFilter((EventKind.SIGNAL, EventKind.STOPPED, EventKind.EXIT))
+        row = BY_NAME.get(self.name)
+        return EventFilter((EventKind.EXEC,), (row.number,) if row else ())
+
     def resolve(self, trace: TraceReader) -> int:
-        found = (event.number for event in trace.events() if self.matches(event))
-        return _pick(found, self.which, f"{self.kind} {self.name}")
+        events = trace.select(self.wanted, backward=self.which < 0)
+        return _pick((e.number for e in events if self.matches(e)), self.which, f"{self.kind} {self.name}")
 
 
 @dataclass(frozen=True)
@@ -216,13 +225,24 @@ class Output:
         from .output import writes
 
         text = os.fsdecode(self.pattern.pattern)
-        return _pick(self.numbers(writes(trace)), self.which, f"output that matches /{text}/")
+        numbers = self.numbers(writes(trace)) if self.which > 0 else self._last_numbers(trace)
+        return _pick(numbers, self.which, f"output that matches /{text}/")
 
     def all(self, trace: TraceReader) -> frozenset[int]:
         """All such writes."""
         from .output import writes
 
         return frozenset(self.numbers(writes(trace)))
+
+    def _last_numbers(self, trace: TraceReader) -> Iterator[int]:
+        """The same numbers, the last one first, without what was written long before it."""
+        from .output import last_writes
+
+        known: list[int] = []
+        for written in last_writes(trace):
+            found = list(self.numbers(written))[::-1]
+            yield from found[len(known) :]
+            known = found
 
     def numbers(self, writes: Iterable[tuple[SyscallEvent, bytes]]) -> Iterator[int]:
         """The numbers of the writes that complete a match, one for each match."""
@@ -295,13 +315,10 @@ def signal_of(event: Event) -> str | None:
 
 
 def _pick(numbers: Iterator[int], which: int, what: str) -> int:
-    """The `which`-th of numbers."""
+    """The `which`-th of numbers, which come in the order in which they are counted."""
+    found = list(islice(numbers, abs(which)))
+    if len(found) == abs(which):
+        return found[-1]
     if which > 0:
-        picked = list(islice(numbers, which - 1, which))
-        if picked:
-            return picked[0]
         raise PyrrError(f"the trace has no {what}" + (f" number {which}" if which > 1 else ""))
-    found = list(numbers)
-    if -which > len(found):
-        raise PyrrError(f"the trace has {len(found)} times {what}" if found else f"the trace has no {what}")
-    return found[which]
+    raise PyrrError(f"the trace has {len(found)} times {what}" if found else f"the trace has no {what}")

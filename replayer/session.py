@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from ..events import Event
     from ..pythonstack import Interpreter
-    from ..trace_reader import TraceReader
+    from ..trace_reader import EventFilter, TraceReader
     from .checkpoints import Checkpoint, Checkpoints
     from .position import Position
     from .selection import Selection
@@ -59,6 +59,7 @@ _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoi
 _MOST_KEPT = 16
 _STEPS_TO_KEPT = 1000  # single steps before a place that is gone to; those before it are near then
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
+_RIGHT_BEFORE = 32  # events between the last checkpoint on a way and its target
 _FIRST_SEARCH = 8  # events that a search backward looks at first
 _TO_REBUILD = 0.25  # seconds of replay that going to a checkpoint on disk is worth
 _FIRST_PACE = 1e-5  # seconds an event, before it is known
@@ -196,6 +197,11 @@ class ReplaySession:
     def position(self) -> int:
         """The number of the next event."""
         return self._engine.position
+
+    @property
+    def cost(self) -> float:
+        """How many seconds of replay lead from the start to here, as far as they have been measured."""
+        return self._cost
 
     @property
     def tasks(self) -> list[int]:
@@ -641,19 +647,25 @@ class ReplaySession:
         self._place = simple
         return simple
 
-    def find(self, condition: Callable[[Event], bool], backward: bool = False) -> int | None:
+    def find(
+        self, condition: Callable[[Event], bool], backward: bool = False, among: EventFilter | None = None
+    ) -> int | None:
         """The number of the nearest event after this position, or before it, that meets a condition; None if there is
-        none. Nothing is replayed for it."""
+        none. Nothing is replayed for it. With `among` only events that this lets through are looked at, which takes a
+        hundredth of the time."""
+        start = self.position + (not self._midway)
+        if among is not None:
+            found_by = self.trace.select(among, 0 if backward else start, self.position if backward else None, backward)
+            return next((e.number for e in found_by if condition(e)), None)
         if not backward:
-            start = self.position + (not self._midway)
             return next((e.number for e in self.trace.events(start) if condition(e)), None)
-        end = self.position
+        end, size = self.position, _FIRST_SEARCH
         while end > 0:
-            start = self.trace.chunks[self.trace.chunk_of(end - 1)].first
+            start = max(self.trace.chunks[self.trace.chunk_of(end - 1)].first, end - size)
             found = [e.number for e in self.trace.events(start, end) if condition(e)]
             if found:
                 return found[-1]
-            end = start
+            end, size = start, size * 4
         return None
 
     def run_until(
@@ -702,12 +714,16 @@ class ReplaySession:
             self.check_interrupted()
             pace = self._ran[0] / self._ran[1] if self._ran[1] else _FIRST_PACE
             rest = target - self.position
+            since = self._cost - self.checkpoints.before(self.position).cost
             near = rest * pace < self._smallest_gap
-            self.run(self.position + (rest if near else max(1, min(rest // 2, int(_LARGEST_GAP / pace)))))
+            # The last one is right before the target: a move back looks more than once at what is there.
+            last = near and rest > _RIGHT_BEFORE and rest * pace + since > self._smallest_gap / 4
+            half = max(1, min(rest // 2, int(_LARGEST_GAP / pace)))
+            self.run(self.position + (rest - _RIGHT_BEFORE if last else rest if near else half))
             if self._midway:
                 return
             unfinished = False
-            if self._cost - self.checkpoints.before(self.position).cost > self._smallest_gap:
+            if last or self._cost - self.checkpoints.before(self.position).cost > self._smallest_gap:
                 self._take_checkpoint()
 
     def _state(self) -> _State:
@@ -770,15 +786,14 @@ class ReplaySession:
         return decode(self.position, 0, wire)
 
     def _load(self, index: int) -> None:
-        chunk = self.trace.chunks[index]
-        loaded = index == self._loaded[0]
-        if not loaded:
-            data = self._chunks.data_of(index)
+        chunk, goes_on = self.trace.chunks[index], index == self._chunk + 1
+        if index != self._loaded[0]:
+            data = self._chunks.data_of(index) if goes_on else self.trace.kept_data_of(index)
             self._loaded = index, self._selection.filtered(data, chunk.first) if self._selection else data
+            if goes_on:
+                self._chunks.begin(index + 1)
         self._engine.load(chunk.first, chunk.events, self._loaded[1])
         self._chunk = index
-        if not loaded:
-            self._chunks.begin(index + 1)
 
     def _divergence(self, reason: str) -> DivergenceError:
         from .divergence import describe

@@ -237,6 +237,17 @@ def test_a_request_sent_again_is_answered_once(session: ReplaySession) -> None:
     assert len(talk(session, b"qSupported:x", b"qSupported:x", b"qSupported:x", b"?")) == 2
 
 
+def test_backward_to_the_first_instruction(session: ReplaySession) -> None:
+    """With a watchpoint that is never hit, too; from a place before the first event behind the program's start."""
+    (task,) = session.tasks
+    session.hold(1)
+    first = session.registers(task)
+    for packets in ((b"bc",), (b"Z2,ee,2", b"bc"), (b"Z2,ee,2", b"bs", b"bc")):
+        session.seek(1)
+        assert talk(session, *packets)[-1].endswith(b"replaylog:begin;"), packets
+        assert session.registers(task) == first
+
+
 @pytest.mark.timeout(3600 if LONG else 300)
 def test_any_packet(session: ReplaySession) -> None:
     """Whatever comes in, there is an answer to each packet, and no exception."""

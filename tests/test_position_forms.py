@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyrr_debugger.errors import PyrrError
-from pyrr_debugger.replayer.position import parse
+from pyrr_debugger.replayer.output import writes
+from pyrr_debugger.replayer.position import Output, parse
 from pyrr_debugger.trace_reader import TraceReader
 
 GOLDEN = Path(__file__).parent.parent / "traces" / "format-2"
@@ -113,6 +115,26 @@ def test_output_in_several_writes(one_interpreter: Interpreter, tmp_path: Path) 
     parts = [event["event"] for event in harness.dump(tmp_path / "trace") if event["name"] == "write"][-4:]
     found = _numbers(tmp_path / "trace", "output:/one two/", "output:/one two$/", "output:/^one/#2", "output:/three/")
     assert found == [parts[1], parts[1], parts[3], parts[2]]
+
+
+def test_the_last_output(one_interpreter: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted from the last one, it is found from the end, and is what it is among all."""
+    program = (
+        "import os\nfor n in range(40):\n"
+        "    text = f'part {n} ' * (1 + 19 * (n % 9 == 0)) + '\\n' * (n % 4 > 1)\n"
+        "    os.write(1 + n % 2, text.encode())"
+    )
+    harness.record(tmp_path / "trace", one_interpreter.path, "-c", program)
+    patterns = [r"part \d", r"^part 3", r"part 1\d part", r"\d $", "part 0", "part 9 part 9"]
+    with TraceReader(tmp_path / "trace") as reader:
+        for pattern in patterns:
+            every = list(Output(re.compile(pattern.encode(), re.MULTILINE)).numbers(writes(reader)))
+            for look in (1, 3, 64):
+                monkeypatch.setattr("pyrr_debugger.replayer.output._FIRST_LOOK", look)
+                for which in {1, 2, len(every) // 2, len(every)}:
+                    assert parse(f"output:/{pattern}/#-{which}").resolve(reader) == every[-which], (pattern, look)
+        with pytest.raises(PyrrError, match=rf"has {len(every)} times output"):
+            parse(f"output:/{pattern}/#-{len(every) + 1}").resolve(reader)
 
 
 @pytest.mark.parametrize(

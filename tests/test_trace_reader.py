@@ -13,9 +13,12 @@ import pytest
 import zstandard
 from harness import Interpreter, Surroundings
 
+from pyrr_debugger import _engine
 from pyrr_debugger.encoded import encoded
+from pyrr_debugger.events import Event, SyscallEvent, decode
 from pyrr_debugger.syscalls import name
-from pyrr_debugger.trace_reader import TraceReader
+from pyrr_debugger.trace_format import EventKind
+from pyrr_debugger.trace_reader import EventFilter, TraceReader
 
 
 def read_trace(trace: Path) -> list[dict[str, Any]]:
@@ -89,3 +92,69 @@ def test_references_lead_to_bytes_of_the_chunk(reference: list[int]) -> None:
         list(encoded(msgpack.packb(call) + msgpack.packb(again)))
     again[8] = [0x2000, [6, 6]]
     assert [event.wire[8] for event in encoded(msgpack.packb(call) + msgpack.packb(again))] == [[0x2000, b"abcdef"]] * 2
+
+
+def whole(reader: TraceReader) -> list[Event]:
+    """All events, decoded one after the other."""
+    events: list[Event] = []
+    for index in range(len(reader.chunks)):
+        for stored in encoded(reader.data_of(index)):
+            events.append(decode(len(events), events[-1].time if events else 0, stored.wire))
+    return events
+
+
+@pytest.mark.parametrize("with_times", [True, False])
+def test_single_events_are_those_of_the_whole(
+    with_times: bool, one_interpreter: Interpreter, around: Surroundings, trace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In whatever order they are asked for, with their times; also where the last event does not have those."""
+    harness.record(trace, one_interpreter.path, harness.victim("signal_handler"), around=around)
+    with TraceReader(trace) as reader:
+        events = whole(reader)
+        assert reader.end is not None
+        assert len(reader.end.times) == len(reader.chunks) - 1
+    if not with_times:
+        monkeypatch.setattr(TraceReader, "_read_end", lambda self: None)
+    with TraceReader(trace) as reader:
+        for number in [len(events) - 1, 0, len(events) // 2, *range(0, len(events), 97)]:
+            assert reader.event(number) == events[number]
+        assert list(reader.events(3, len(events) - 3)) == events[3:-3]
+        with pytest.raises(IndexError):
+            reader.event(len(events))
+        for number in (1, len(events) // 3, len(events) - 1):
+            time = events[number].time
+            assert reader.at_time(time) == next(e.number for e in events if e.time >= time)
+        assert reader.at_time(events[-1].time + 1) == len(events)
+
+
+def test_events_are_selected(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    harness.record(trace, one_interpreter.path, harness.victim("signal_handler"), around=around)
+    with TraceReader(trace) as reader:
+        events = whole(reader)
+        calls = [event for event in events if isinstance(event, SyscallEvent)]
+        wanted = {
+            EventFilter((EventKind.SIGNAL,)): [e.number for e in events if type(e).__name__ == "SignalEvent"],
+            EventFilter((EventKind.EXEC, EventKind.EXIT)): [
+                e.number for e in events if type(e).__name__ in ("ExecEvent", "ExitEvent")
+            ],
+            EventFilter(calls=(0, 257)): [e.number for e in calls if e.nr in (0, 257)],
+            EventFilter(output=True): [e.number for e in calls if e.stream],
+            EventFilter(): [],
+        }
+        for one, expected in wanted.items():
+            assert [event.number for event in reader.select(one)] == expected
+            assert [event.number for event in reader.select(one, backward=True)] == expected[::-1]
+            assert [e.number for e in reader.select(one, 100, 500)] == [n for n in expected if 100 <= n < 500]
+        assert all(expected for one, expected in wanted.items() if any(one))
+
+
+def test_an_index_of_damaged_events_is_refused() -> None:
+    chunk = msgpack.packb([12, 3, 5]) + msgpack.packb([12, 3, 7, b"more"])
+    offsets, times = _engine.index(chunk, 2)
+    assert list(memoryview(offsets).cast("Q")) == [0, 4, len(chunk)]
+    assert list(memoryview(times).cast("Q")) == [0, 5, 12]
+    damaged = [(chunk, 1), (chunk, 3), (chunk[:-1], 2), (b"", 1), (b"\x92\x0c\x03", 1), (b"\xc1" * 9, 2)]
+    damaged.append((chunk, 1 << 40))
+    for data, count in damaged:
+        with pytest.raises(ValueError, match="does not hold"):
+            _engine.index(data, count)

@@ -18,6 +18,7 @@
 #include "checkpoint.h"
 #include "checksum.h"
 #include "events.h"
+#include "index.h"
 #include "live.h"
 #include "recorder.h"
 #include "offer.h"
@@ -321,8 +322,9 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
     state->events = recorder->spare_count ? recorder->spares[--recorder->spare_count] : recorder_room();
     PyObject *data = PyMemoryView_FromObject((PyObject *)chunk);
     Py_DECREF(chunk);
-    PyObject *result = data ? Py_BuildValue("(KKN)", (unsigned long long)state->flushed_count,
-                                            (unsigned long long)(state->event_count - state->flushed_count), data) : NULL;
+    PyObject *result = data ? Py_BuildValue("(KKNK)", (unsigned long long)state->flushed_count,
+                                            (unsigned long long)(state->event_count - state->flushed_count), data,
+                                            (unsigned long long)state->last_time) : NULL;
     if (!result) return NULL;
     recorder_begin_chunk(state);
     return result;
@@ -536,7 +538,7 @@ static PyObject *Recorder_task_of(PyObject *self, PyObject *args)
 static PyMethodDef Recorder_methods[] = {
     {"spawn", Recorder_spawn, METH_VARARGS, "spawn(path, argv, envp) -> pid: start a program, seized."},
     {"run", Recorder_run, METH_NOARGS, "run() -> request: record until policy is needed."},
-    {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data): the events since the last time."},
+    {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data, time): the events since the last time, and when the last one was."},
     {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items, payload): append an event of policy."},
     {"complete", Recorder_complete, METH_VARARGS, "complete(pairs, outputs): add outputs to the pending call."},
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
@@ -1153,6 +1155,42 @@ static PyObject *module_leave_stopped(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_index(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *data;
+    Py_ssize_t size, count;
+    if (!PyArg_ParseTuple(args, "y#n", &data, &size, &count)) return NULL;
+    if (count < 0 || count > size) return PyErr_Format(PyExc_ValueError, "it does not hold %zd events", count);
+    Py_ssize_t bytes = (count + 1) * (Py_ssize_t)sizeof(uint64_t);
+    PyObject *offsets = PyBytes_FromStringAndSize(NULL, bytes), *times = PyBytes_FromStringAndSize(NULL, bytes);
+    bool whole = offsets && times &&
+                 index_events((const uint8_t *)data, (size_t)size, (size_t)count, (uint64_t *)(void *)PyBytes_AS_STRING(offsets), (uint64_t *)(void *)PyBytes_AS_STRING(times));
+    if (offsets && times && !whole) PyErr_Format(PyExc_ValueError, "it does not hold %zd events", count);
+    if (whole) return Py_BuildValue("NN", offsets, times);
+    Py_XDECREF(offsets);
+    Py_XDECREF(times);
+    return NULL;
+}
+
+static PyObject *module_select(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *data, *offsets, *calls;
+    Py_ssize_t size, offset_bytes, call_count;
+    unsigned long long kinds;
+    int output;
+    if (!PyArg_ParseTuple(args, "y#y#Ky#p", &data, &size, &offsets, &offset_bytes, &kinds, &calls, &call_count, &output)) return NULL;
+    size_t count = (size_t)offset_bytes / sizeof(uint64_t);
+    struct wanted wanted = {kinds, (const uint8_t *)calls, (size_t)call_count, output};
+    uint32_t *found = PyMem_Malloc((count + 1) * sizeof *found);
+    if (!count || !found) return PyErr_NoMemory();
+    size_t selected = select_events((const uint8_t *)data, (const uint64_t *)(const void *)offsets, count - 1, &wanted, found);
+    PyObject *result = PyBytes_FromStringAndSize((const char *)found, (Py_ssize_t)(selected * sizeof *found));
+    PyMem_Free(found);
+    return result;
+}
+
 static PyObject *module_shown_at(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -1183,6 +1221,8 @@ static PyMethodDef module_methods[] = {
     {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
     {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
     {"leave_stopped", module_leave_stopped, METH_VARARGS, "leave_stopped(tid): trace it no more; it stays stopped."},
+    {"index", module_index, METH_VARARGS, "index(data, count) -> (offsets, times): where the events of a chunk begin, as arrays of 64 bits."},
+    {"select", module_select, METH_VARARGS, "select(data, offsets, kinds, calls, output) -> indexes of events, as an array of 32 bits."},
     {"shown_at", module_shown_at, METH_VARARGS, "shown_at(pid, rip) -> the address of the program it stands for."},
     {"unpatched", module_unpatched, METH_VARARGS, "unpatched(pid, address, data) -> what the program had there."},
     {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},

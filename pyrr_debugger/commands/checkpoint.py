@@ -17,7 +17,7 @@ from .options import warn_if_cut
 @click.command()
 @click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option(
-    "--every", default=1.0, type=click.FloatRange(min=0), metavar="T", help="Seconds of replay between two; 1."
+    "--every", default=0.5, type=click.FloatRange(min=0), metavar="T", help="Seconds of replay between two; 0.5."
 )
 @click.option("-q", "--quiet", is_flag=True, help="No word on stderr.")
 def command(trace: str | None, every: float, quiet: bool) -> None:
@@ -28,7 +28,7 @@ def command(trace: str | None, every: float, quiet: bool) -> None:
 
     \b
     pyrr checkpoint
-    pyrr checkpoint pytest-3 --every 0.5
+    pyrr checkpoint pytest-3 --every 2
     """
     from ..replayer.session import ReplaySession
     from ..replayer.stored import Writer
