@@ -60,8 +60,9 @@ def describe_event(event: Event) -> str:
         place = _WHERE[event.place] if 0 <= event.place < len(_WHERE) else "?"
         return f"--- {signal_name(event.signal)} (handler entered; {place}) ---"
     if isinstance(event, ExitEvent):
-        amid = f", {event.ticks} ticks behind its last event" if event.ticks else ""
-        return f"+++ {ending(event.status)}{amid} +++"
+        ticks = f", {event.ticks} ticks" if event.ticks else ""
+        behind = "" if event.arrived else f"{ticks or ','} behind its last event"
+        return f"+++ {ending(event.status)}{behind} +++"
     if isinstance(event, InstructionEvent):
         changes = ", ".join(f"{NAMES[i % len(NAMES)]}={v:#x}" for i, v in event.changes)
         return f"{event.name} at {event.address:#x}: {changes}"

@@ -248,6 +248,17 @@ def test_death_amid_computation(one_interpreter: Interpreter, around: Surroundin
     assert harness.replay(trace).status == 0
 
 
+def test_death_amid_native_code(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+    """Where nothing ticks a signal that kills has waited for a second; dump and replay say where it found the task."""
+    harness.record(trace, one_interpreter.path, victim("killed_in_native_code"), around=around)
+    with TraceReader(trace) as reader:
+        death = next(e for e in reader.events() if isinstance(e, ExitEvent) and e.status == signal.SIGALRM)
+    assert not death.arrived
+    said = rf"killed by SIGALRM, ({death.ticks} ticks )?behind its last event"
+    assert re.search(said, harness.pyrr("dump", "--from", str(death.number), trace).stdout.decode())
+    assert re.search(said, harness.pyrr("replay", "--to", str(death.number), trace).stdout.decode())
+
+
 def assert_recorded_and_replayed(name: str, interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
     command = [str(interpreter.path), str(victim(name))]
     bare = harness.run(command, around)
