@@ -64,4 +64,4 @@ def test_the_latest_place_is_found(ticks: list[int], exact: bool, data: st.DataO
         place = reached(there, course)
         return place is not None and there[first] <= place <= there[last]
 
-    assert reached(there, latest_place(there[first], fails_up_to, exact)) == there[last]
+    assert reached(there, latest_place(there[first], fails_up_to)) == there[last]

@@ -27,8 +27,7 @@ void wire_head(struct buffer *buffer, unsigned kind, pid_t task, uint64_t delta,
 void wire_call_start(struct buffer *buffer, const struct call_start *start);
 
 /* Whether the number of such calls is the same in whatever order tasks run: it is not of those that wait for a lock, look at the
-   time that this takes, serve malloc, or go on behind a signal. Nor are those own calls that concern nobody else: to be left at one
-   of them is to be left at the next. hunt/course.py counts them in the same way. */
+   time that this takes, serve malloc, or go on behind a signal. hunt/course.py counts them in the same way. */
 static inline bool is_own_call(uint64_t number)
 {
     switch (number) {
@@ -42,12 +41,15 @@ static inline bool is_own_call(uint64_t number)
     case SYS_mprotect:
     case SYS_mremap:
     case SYS_madvise:
-    case SYS_brk:
-    case SYS_gettid:
-    case SYS_rt_sigprocmask:
-    case SYS_set_robust_list: return false;
+    case SYS_brk: return false;
     default: return true;
     }
+}
+
+/* Whether a call concerns nobody else: to be left at its entry is to be left at the next. */
+static inline bool is_private_call(uint64_t number)
+{
+    return number == SYS_gettid || number == SYS_rt_sigprocmask || number == SYS_set_robust_list;
 }
 
 struct head {

@@ -192,6 +192,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
     task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : task->turn.ticks;
+    task->turn.dull = is_private_call(task->entry.orig_rax);
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
     return checksum_due(recorder, task);
 }
@@ -403,6 +404,7 @@ static enum request advance(struct recorder *recorder, struct task *task)
 {
     if (!task->started) start_task(recorder, task);
     task->turn.ticking = is_clocked(task);
+    task->turn.dull = false;
     if (task->preempted) put_continued(recorder, task);
     task->preempted = false;
     int signal = task->resume_signal;

@@ -165,7 +165,7 @@ bool scheduler_is_over(const struct scheduler *scheduler, uint64_t now)
 {
     const struct turn *current = scheduler->current;
     if (!current || !turn_can_go_on(current) || is_over_by_time(scheduler, now)) return true;
-    if (scheduler->policy == POLICY_TURNS) return false;
+    if (scheduler->policy == POLICY_TURNS || (scheduler->policy == POLICY_CHAOS && current->dull)) return false;
     return place_of(current) >= scheduler->until || (scheduler->until_tick && current->all_ticks >= scheduler->until_tick);
 }
 

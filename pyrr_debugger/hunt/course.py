@@ -9,9 +9,9 @@ from ..events import ExitEvent, SpawnEvent, SyscallEvent
 from ..trace_reader import TraceReader
 from .minimise import AT_CALL
 
-NOT_OWN = frozenset({202, 228, 96, 15, 219, 9, 11, 10, 25, 28, 12, 186, 14, 273})
-"""futex clock_gettime gettimeofday rt_sigreturn restart_syscall mmap munmap mprotect mremap madvise brk gettid
-rt_sigprocmask set_robust_list: is_own_call (native/engine/event.h)."""
+NOT_OWN = frozenset({202, 228, 96, 15, 219, 9, 11, 10, 25, 28, 12})
+"""futex clock_gettime gettimeofday rt_sigreturn restart_syscall mmap munmap mprotect mremap madvise brk: is_own_call
+(native/engine/event.h)."""
 _RESTARTS = range(-516, -511)
 
 

@@ -58,7 +58,7 @@ def farthest(start: int, holds: Callable[[int], bool], limit: int) -> int:
     return good
 
 
-def latest_place(course: int, fails: Callable[[int], bool], ticks: bool) -> int:
+def latest_place(course: int, fails: Callable[[int], bool]) -> int:
     """The latest place in a task's course, from `course` on, where being left still makes the program fail."""
     calls = course >> 32
     best = course
@@ -69,6 +69,6 @@ def latest_place(course: int, fails: Callable[[int], bool], ticks: bool) -> int:
         start = 0
     else:
         start = course & AT_CALL
-    if ticks and (start or fails(calls << 32 | 1)):
+    if start or fails(calls << 32 | 1):
         best = calls << 32 | farthest(max(start, 1), lambda tick: fails(calls << 32 | tick), AT_CALL >> 4)
     return best

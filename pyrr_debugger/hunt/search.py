@@ -116,7 +116,6 @@ class Minimiser:
         self._known: dict[tuple[tuple[int, int, int], ...], bool] = {}
         self.smallest: Run | None = None
         self._schedule: Schedule = []  # of the smallest one
-        self._ticks = any(0 < d.course & AT_CALL < AT_SLEEP for d in found.decided)
         self._reducing = True
 
     def _record(self, schedule: Schedule) -> Run | None:
@@ -189,7 +188,7 @@ class Minimiser:
 
     def _latest(self, schedule: Schedule, at: int) -> int:
         """The latest place where one of the tasks of a list can be left."""
-        return latest_place(schedule[at][1], lambda course: self._fails(_moved(schedule, at, course)), self._ticks)
+        return latest_place(schedule[at][1], lambda course: self._fails(_moved(schedule, at, course)))
 
     def order(self) -> Order | None:
         """The two places whose order decides; None where no switch does."""
@@ -235,7 +234,7 @@ class Minimiser:
         else:
             number, calls = decided.next, decided.next_at >> 32
         begun = decided.next_at & AT_CALL if (number, calls) == (decided.next, decided.next_at >> 32) else 0
-        if self._ticks and (place := self._tick_before(number, calls, begun, decided.task)):
+        if place := self._tick_before(number, calls, begun, decided.task):
             return place
         return _place_at(self.smallest, between[first - 1].event, between[first - 1].task) if first else None
 

@@ -34,7 +34,7 @@ ready.wait()
 clients = [threading.Thread(target=client) for _ in range(2)]
 for thread in clients:
     thread.start()  # decides
-    time.sleep(0.03)  # decides
+    time.sleep(0.1)  # decides
 for thread in clients:
     thread.join()
 loop.call_soon_threadsafe(loop.stop)
