@@ -1,10 +1,6 @@
 """Failures of the outside suites that have a name: the only place where they are written down."""
 
 SPIN = "a thread spins on memory which another one writes, without a system call (no bytecode clock yet)"
-SPINNING_CHILD = "a child that computes without a system call lets its parent time out too late (no bytecode clock yet)"
-
-LAZY_BINDING = "`verify` only: what ld.so's lazy binding left on a signal stack that is in use no more (xsavec)"
-
 COMPUTES = "a task that computes without a system call is not preempted: the others wait for it (no bytecode clock yet)"
 
 PTRACE = "the program traces others itself: a task has one tracer, so that it gets EPERM, as under any other"
@@ -19,10 +15,6 @@ ORDER = "the program demands that a new thread does not run before its creator y
 
 CAUSES: tuple[tuple[str, str, str, str], ...] = (
     # suite, column, item (or "item test"), cause; the last three with the wildcards of a shell
-    ("cpython", "3.13", "test_threading.InterruptMainTests*", SPIN),  # of before the clock
-    ("cpython", "*", "test_signal.PosixTests", LAZY_BINDING),
-    # test_call_timeout; in time only if its child of 0.1 s is still starting up then
-    ("cpython", "*", "test_subprocess.ProcessTestCase*", SPINNING_CHILD),
     ("rr", "*", "no_mask_timeslice*", SPIN),
     ("rr", "*", "spinlock_priorities*", SPIN),
     ("rr", "*", "grandchild_threads_*_running*", COMPUTES),
