@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _CLOSE, _DUP3, _FCNTL, _EPOLL_CTL, _PIDFD_OPEN, _OPENAT, _CLOSE_RANGE = 3, 292, 72, 233, 434, 257, 436
 _O_CLOEXEC, _O_ACCMODE, _O_NONBLOCK = os.O_CLOEXEC, os.O_ACCMODE, os.O_NONBLOCK
 _SETTABLE = os.O_APPEND | os.O_NONBLOCK | os.O_ASYNC | os.O_DIRECT | os.O_NOATIME
+_RECVMSG, _EPOLL_CREATE1 = 47, 291
+_CONTROL_HEAD = 16  # bytes of a struct cmsghdr
+_CONTROL_BYTES = 24
 _AT_FDCWD = -100
 _EPOLL_CTL_ADD = 1
 _STREAMS = 3
@@ -48,6 +52,9 @@ class Descriptors:
         self._executables: dict[str, int] = {}
         self._pipes: dict[int, tuple[int, int]] = {}
         self._ptys: dict[int, int] = {}
+        self._epolls: dict[int, int] = {}
+        """Epoll sets that have been made, as descriptors of ours, by the id of their descriptions."""
+        self._to_processes = socket.socketpair()
         self._base = 0
         for process in state.processes.values():
             for number, slot in process.descriptors.items():
@@ -77,9 +84,10 @@ class Descriptors:
             return self._decide_stream(description, numbers)
         match description:
             case model.OpenFile():
-                return self.files.decide(description, numbers)
+                return self._decide_locks(description, self.files.decide(description, numbers))
             case model.MemFd():
-                return Decision("memfd", make=lambda: self.files.memfd(description))
+                decision = Decision("memfd", make=lambda: self.files.memfd(description))
+                return self._decide_locks(description, decision)
             case model.OpenDirectory() | model.OpenPath():
                 return self.files.decide_directory(description, numbers)
             case model.Device() | model.ProcFile():
@@ -112,13 +120,24 @@ class Descriptors:
                 return self._dead("unknown", description.what, numbers)
         return self._dead("unknown", description.kind, numbers)
 
+    def _decide_locks(self, description: model.OpenFile | model.MemFd, decision: Decision) -> Decision:
+        file = description.file
+        held = [
+            *description.locks,
+            *(lock for process in self._state.processes.values() for of, lock in process.locks if of is file),
+        ]
+        if held and self._policy.choice("lock", path=file.path) == "refuse":
+            return Decision(file.path, "its lock would have to be taken again", "lock", refused=True)
+        return decision
+
     def _dead(self, subject: str, what: str, numbers: tuple[int, ...], path: str | None = None) -> Decision:
         choice = self._policy.choice(subject, path=path, descriptors=numbers)
         return Decision(what, "the other side is gone", subject, choice == "refuse", dead)
 
     def _is_stream(self, description: model.Description) -> bool:
         """Whether it is what the program was given as its standard input, output or error."""
-        return description.event == model.INHERITED and not isinstance(description, model.OpenDirectory)
+        given = any(number < _STREAMS for number in description.given_as)
+        return given and not isinstance(description, model.OpenDirectory)
 
     def _decide_stream(self, description: model.Description, numbers: tuple[int, ...]) -> Decision:
         number = self._stream_number(description, numbers)
@@ -263,7 +282,7 @@ class Descriptors:
     @property
     def inherited(self) -> list[int]:
         """What the program's processes must inherit."""
-        return [*self._made.values(), *self._executables.values()]
+        return [*self._made.values(), *self._executables.values(), self._to_processes[1].fileno()]
 
     def executable_of(self, process: model.Process) -> int:
         """The descriptor of a program's file; -1 if it is gone."""
@@ -276,8 +295,12 @@ class Descriptors:
     def close(self) -> None:
         """Gives up all that has been made."""
         self.files.close()
-        for descriptor in (*self._made.values(), *self._executables.values(), *self._ptys.values()):
+        held = (self._made, self._executables, self._ptys, self._epolls)
+        for descriptor in (number for one in held for number in one.values()):
             os.close(descriptor)
+        for end in self._to_processes:
+            end.close()
+        self._epolls.clear()
         self._made.clear()
         self._executables.clear()
         self._ptys.clear()
@@ -306,23 +329,43 @@ class Descriptors:
             start = number + 1
 
     def _place_epolls(self, state: model.Process, process: LiveProcess) -> None:
-        epolls: dict[int, int] = {}
+        """An epoll set knows what it watches by number, too: it is made where these are right, and passed on to others
+        that have it."""
+        placed: dict[int, int] = {}
+        new: list[tuple[int, model.Epoll]] = []
         for number, slot in state.descriptors.items():
             epoll = slot.description
             if not isinstance(epoll, model.Epoll):
                 continue
             flags = _O_CLOEXEC if slot.close_on_exec else 0
-            if epoll.id in epolls:
-                process.call(_DUP3, epolls[epoll.id], number, flags)
+            if epoll.id in placed:
+                process.call(_DUP3, placed[epoll.id], number, flags)
                 continue
-            made = process.call(291, flags)  # epoll_create1
-            if made != number:
+            placed[epoll.id] = number
+            if epoll.id in self._epolls:
+                made = self._receive(process, self._epolls[epoll.id])
+            else:
+                made = process.call(_EPOLL_CREATE1, 0)
+                new.append((number, epoll))
+            if made == number:
+                process.call(_FCNTL, number, fcntl.F_SETFD, fcntl.FD_CLOEXEC if slot.close_on_exec else 0)
+            else:
                 process.call(_DUP3, made, number, flags)
                 process.call(_CLOSE, made)
-            epolls[epoll.id] = number
-        for number, slot in state.descriptors.items():
-            if isinstance(slot.description, model.Epoll) and epolls[slot.description.id] == number:
-                self._watch(state, process, number, slot.description)
+            if epoll.id not in self._epolls:
+                self._epolls[epoll.id] = kernel.descriptor_of(process.tid, number)
+        for number, epoll in new:
+            self._watch(state, process, number, epoll)
+
+    def _receive(self, process: LiveProcess, descriptor: int) -> int:
+        """Passes a descriptor of ours to a process: its number there."""
+        ours, theirs = self._to_processes
+        socket.send_fds(ours, [b"x"], [descriptor])
+        data, control = process.put(bytes(16)), process.put(bytes(_CONTROL_BYTES))
+        vector = process.put(struct.pack("<2Q", data, 1))
+        message = process.put(struct.pack("<QI4x4QI4x", 0, 0, vector, 1, control, _CONTROL_BYTES, 0))
+        process.call(_RECVMSG, theirs.fileno(), message, 0)
+        return int.from_bytes(process.read(control + _CONTROL_HEAD, 4), "little")
 
     def _watch(self, state: model.Process, process: LiveProcess, epoll: int, description: model.Epoll) -> None:
         for watch in description.watches:
@@ -356,7 +399,9 @@ class Descriptors:
     ) -> None:
         for file, lock in state.locks:
             if file is description.file and self._policy.choice("lock", path=file.path) == "retake":
-                process.try_call(_FCNTL, number, fcntl.F_SETLK, process.put(files.packed_lock(lock)))
+                result = process.try_call(_FCNTL, number, fcntl.F_SETLK, process.put(files.packed_lock(lock)))
+                if result < 0:
+                    raise PyrrError(f"the lock of {file.path} is not to be had: {os.strerror(-result)}")
 
 
 def _present_stream(number: int, flags: int) -> int:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import struct
+import tempfile
 from typing import TYPE_CHECKING
 
 from ..errors import PyrrError
@@ -129,8 +130,7 @@ class Files:
         """A path to an unlinked file with the recorded content."""
         if file.id not in self._copies:
             content, _ = self._contents.of_file(file)
-            folder = os.environ.get("TMPDIR", "/tmp")
-            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, (file.mode or 0o600) & 0o7777 | 0o600)
+            descriptor = os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR, (file.mode or 0o600) & 0o7777 | 0o600)
             _write_all(descriptor, content)
             self._copies[file.id] = f"/proc/self/fd/{descriptor}"
             self._held.append(descriptor)

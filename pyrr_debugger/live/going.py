@@ -44,6 +44,7 @@ def go_live(
     differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
     Raises PyrrError."""
     wanted = None if to is None else parse(to)
+    processors = os.sched_getaffinity(0)  # replay takes one of them
     with (
         tempfile.TemporaryFile() as output,
         ReplaySession(trace, stdout=output.fileno(), stderr=output.fileno()) as session,
@@ -69,12 +70,13 @@ def go_live(
         _show(descriptors, _mapped(state), agree)
         with Restoration(session, state, descriptors, policy) as restoration:
             descriptors.make()
+            os.sched_setaffinity(0, processors)
             restoration.build()
             tell(restoration.notes)
             if statement is not None:
                 _run_statement(session, restoration, state, statement)
             waiting.prepare()
-            _set_terminal(state, terminal)
+            _set_terminal(state, terminal, restoration)
             if terminal is not None and _own_terminal(state) is not None:
                 _show_screen(terminal, output)
             restoration.release()
@@ -137,11 +139,17 @@ def _own_terminal(state: model.ProgramState) -> model.TerminalSettings | None:
     return None
 
 
-def _set_terminal(state: model.ProgramState, terminal: int | None) -> None:
+def _set_terminal(state: model.ProgramState, terminal: int | None, restoration: Restoration) -> None:
     settings = _own_terminal(state)
-    if settings is not None and terminal is not None:
-        with suppress(OSError):
-            set_terminal(terminal, settings, with_size=False)
+    if settings is None or terminal is None:
+        return
+    with suppress(OSError):
+        set_terminal(terminal, settings, with_size=False)
+    for recorded, process in restoration.processes.items():
+        if state.processes[recorded].group == settings.foreground:
+            with suppress(OSError):  # it is nobody's controlling terminal
+                os.tcsetpgrp(terminal, os.getpgid(process.tid))
+            return
 
 
 def _show_screen(terminal: int, output: IO[bytes]) -> None:

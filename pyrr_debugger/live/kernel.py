@@ -8,7 +8,7 @@ import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _SIGNALFD4, _TIMERFD_CREATE, _TIMERFD_SETTIME, _INOTIFY_INIT1, _INOTIFY_ADD, _INOTIFY_RM = 289, 283, 286, 294, 254, 255
-_UNSHARE, _SETNS = 272, 308
+_UNSHARE, _SETNS, _TGKILL, _PIDFD_OPEN, _PIDFD_GETFD = 272, 308, 234, 434, 438
 _NANOSECONDS = 1_000_000_000
 
 
@@ -27,6 +27,20 @@ def setns(descriptor: int, flags: int) -> None:
 def unshare(flags: int) -> None:
     """os.unshare, which is in Python since 3.12."""
     _call(_UNSHARE, flags)
+
+
+def tgkill(process: int, thread: int, number: int) -> None:
+    """Sends a signal to one thread."""
+    _call(_TGKILL, process, thread, number)
+
+
+def descriptor_of(process: int, number: int) -> int:
+    """A descriptor of the same description as a process has under a number."""
+    handle = _call(_PIDFD_OPEN, process, 0)
+    try:
+        return _call(_PIDFD_GETFD, handle, number, 0)
+    finally:
+        os.close(handle)
 
 
 def signalfd(mask: int, flags: int) -> int:

@@ -26,6 +26,7 @@ _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_MM, _PR_SET_MM_MAP = 4, 36, 3
 _MM_MAP = struct.Struct("<12Q2I")
 _UNLIMITED = (1 << 64) - 1
 _AT_NULL = 0
+_SIGNALS = 64
 
 
 class Restoration:
@@ -190,9 +191,15 @@ class Restoration:
         self.notes.append(f"process {state.pid}: the kernel does not let its heap be placed; it grows elsewhere")
 
     def release(self) -> None:
-        """Lets all processes go."""
-        for process in self.processes.values():
+        """Lets all processes go. Raises PyrrError."""
+        for recorded, process in self.processes.items():
             process.leave_page()
+            state = self._state.processes[recorded]
+            for number in range(1, _SIGNALS + 1):
+                if state.pending >> number - 1 & 1:
+                    os.kill(process.tid, number)
+            for task in state.tasks.values():
+                tasks.finish(task, process)
         self._released = True
         for process in self.processes.values():
             process.release()

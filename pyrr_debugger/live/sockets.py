@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PyrrError
@@ -152,8 +153,10 @@ def _bound(description: model.Socket) -> int:
             if _SO_REUSEADDR not in description.options and description.family in _INTERNET:
                 one.setsockopt(*_SO_REUSEADDR, 1)  # connections of before may linger
             path = _path(description)
-            if path and not path.startswith("\0") and os.path.exists(path) and description.family == socket.AF_UNIX:
-                os.unlink(path)
+            if path and not path.startswith("@") and description.family == socket.AF_UNIX:
+                os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(path)
             one.bind(address(description.local))
         if description.state == "listening":
             one.listen(description.backlog or 0)

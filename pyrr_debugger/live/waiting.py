@@ -15,7 +15,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class TerminalKept:
-    """Puts the settings of our terminal back at its end. A context manager."""
+    """Puts the settings of our terminal back at its end, and us into its foreground. A context manager."""
 
     def __init__(self) -> None:
         self._descriptor = next((number for number in range(3) if os.isatty(number)), None)
@@ -33,6 +33,8 @@ class TerminalKept:
     def __exit__(self, *_: object) -> None:
         if self._descriptor is not None and self._settings is not None:
             previous = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+            with suppress(OSError):  # it is not our controlling terminal
+                os.tcsetpgrp(self._descriptor, os.getpgrp())
             with suppress(termios.error):
                 termios.tcsetattr(self._descriptor, termios.TCSADRAIN, self._settings)
             signal.signal(signal.SIGTTOU, previous)

@@ -116,7 +116,7 @@ def _of_process(state: ProgramState, process: Process) -> Iterator[Component]:
         )
     yield component("directory", process.directories.cwd, _folder(process.directories.cwd))
     if process.directories.root != "/":
-        yield component("root", process.directories.root, _folder(process.directories.root))
+        yield component("root", process.directories.root, _cannot(_ROOT))
     umask = process.directories.umask
     yield component(
         "umask", "unknown" if umask is None else f"{umask:03o}", _EXACT if umask is not None else _cannot(_OLD)
@@ -145,6 +145,7 @@ def _of_process(state: ProgramState, process: Process) -> Iterator[Component]:
         yield component("memory", words.mapping(mapping), _of_mapping(mapping))
 
 
+_ROOT = "paths are looked up below another root directory, which is not followed"
 _OLD = "the trace is of an older pyrr and does not tell"
 _NAMESPACE = "the program made or entered it: going live happens in the present one"
 
@@ -161,7 +162,9 @@ def _task(task: Task) -> str:
 def _of_task(task: Task) -> Verdict:
     if task.seccomp == 1:
         return _cannot("it is in seccomp's strict mode, in which it could not be restored")
-    return _rebuilt("without its seccomp filters") if task.filters else _EXACT
+    if not all(task.filters):
+        return _cannot("the trace does not have its seccomp filters, without which it would be let do more")
+    return _EXACT
 
 
 def _credentials(process: Process) -> tuple[str, Verdict]:
