@@ -74,20 +74,31 @@ def parse_maps(text: bytes) -> list[Mapping]:
 
 
 def _parse_line(line: bytes) -> Mapping:
-    # The name is everything after the padding: it may hold spaces, but never begins with one.
+    span, _, what = line.partition(b" ")
     try:
-        span, permissions, offset, device, inode, *rest = line.split(b" ", 5)
         start, end = span.split(b"-")
-        prot, shared = _PERMISSIONS[permissions]
+        return Mapping(int(start, 16), int(end, 16), *(_KNOWN.get(what) or _parse_what(what)))
     except (ValueError, KeyError):
         raise ValueError(f"not a line of /proc/PID/maps: {line!r}") from None
+
+
+_MOST_KNOWN = 4096
+_KNOWN: dict[bytes, tuple[int, bool, int, str, int, str, bool]] = {}
+"""What stands behind the addresses of a line, parsed: the same in all processes that execute one program."""
+
+
+def _parse_what(what: bytes) -> tuple[int, bool, int, str, int, str, bool]:
+    # The name is everything after the padding: it may hold spaces, but never begins with one.
+    permissions, offset, device, inode, *rest = what.split(b" ", 4)
+    prot, shared = _PERMISSIONS[permissions]
     name, deleted = "", False
     if rest and (text := rest[0].lstrip(b" ")):
         deleted = text.endswith(_DELETED)
         name = os.fsdecode(text.removesuffix(_DELETED).replace(b"\\012", b"\n"))
-    return Mapping(
-        int(start, 16), int(end, 16), prot, shared, int(offset, 16), device.decode("ascii"), int(inode), name, deleted
-    )
+    if len(_KNOWN) == _MOST_KNOWN:
+        _KNOWN.clear()
+    parsed = _KNOWN[what] = prot, shared, int(offset, 16), device.decode("ascii"), int(inode), name, deleted
+    return parsed
 
 
 def read_maps(pid: int) -> list[Mapping]:

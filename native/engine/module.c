@@ -319,6 +319,7 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
     if (!chunk) return NULL;
     chunk->recorder = (Recorder *)Py_NewRef(self);
     chunk->buffer = state->events;
+    state->flushed_bytes += state->events.size;
     state->events = recorder->spare_count ? recorder->spares[--recorder->spare_count] : recorder_room();
     PyObject *data = PyMemoryView_FromObject((PyObject *)chunk);
     Py_DECREF(chunk);

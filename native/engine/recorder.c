@@ -19,6 +19,8 @@
 
 enum {
     FLUSH_BYTES = 16 << 20,
+    FIRST_FLUSH_BYTES = 512 << 10,
+    FLUSH_SHARE = 8,
     FLUSH_NANOSECONDS = 250 * 1000 * 1000,
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
     YIELDS = 4,
@@ -418,9 +420,16 @@ static enum request advance(struct recorder *recorder, struct task *task)
     return await(recorder, task);
 }
 
+/* What is left at the end is compressed while nobody does anything else: a chunk is a share of all that came before. */
+static size_t flush_size(const struct recorder *recorder)
+{
+    uint64_t share = recorder->flushed_bytes / FLUSH_SHARE;
+    return share < FIRST_FLUSH_BYTES ? FIRST_FLUSH_BYTES : share < FLUSH_BYTES ? share : FLUSH_BYTES;
+}
+
 static bool flush_due(struct recorder *recorder)
 {
-    if (recorder->events.size >= FLUSH_BYTES) return true;
+    if (recorder->events.size >= flush_size(recorder)) return true;
     if (recorder->event_count % 64) return false;
     struct timespec now;
     read_clock(&now);

@@ -146,7 +146,7 @@ struct recorder {
     bool ticking;
     volatile sig_atomic_t ticked;
     struct buffer events; /* since the last flush */
-    uint64_t event_count, flushed_count;
+    uint64_t event_count, flushed_count, flushed_bytes;
     struct buffer extra; /* outputs added by policy to a deferred event */
     size_t extra_pairs;
     struct buffer sent; /* output that was never in the task's memory */
