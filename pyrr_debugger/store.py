@@ -6,6 +6,7 @@ traces take entries over as hard links, or copies where that is not possible. It
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import time
@@ -27,7 +28,7 @@ class FileCache:
         # Some users' home is a folder that must not exist.
         usable = os.path.isdir(os.path.dirname(base))
         self._folder = os.path.join(base if usable else os.devnull, "pyrr", "files")
-        self._identities: dict[str, str] = {}
+        self._learned: dict[str, tuple[str, str | None]] = {}
 
     @staticmethod
     def _identity(status: os.stat_result) -> str | None:
@@ -39,17 +40,29 @@ class FileCache:
     def find(self, status: os.stat_result) -> str | None:
         """The hash of the file with this status, if it is known and its content is in the cache."""
         identity = self._identity(status)
-        if identity is None:
+        return None if identity is None else self.recall(identity)
+
+    def learn(self, status: os.stat_result, hash_: str, path: str | None) -> None:
+        """Remembers what the content of a file hashes to, once the content is kept; and where the file lies, if its
+        content does not change without its times."""
+        if (identity := self._identity(status)) is not None:
+            self._learned[hash_] = identity, path
+
+    def locate(self, hash_: str, path: str) -> None:
+        """Remembers where a file lies whose content is in the cache, and does not change without its times."""
+        if self.recall(_place(hash_)) != path:
+            self._point(_place(hash_), path)
+
+    def original(self, hash_: str) -> Original | None:
+        """The file itself that has some content, where it still lies and has not been changed since."""
+        path = self.recall(_place(hash_)) if hash_.isalnum() else None
+        if path is None:
             return None
         try:
-            return os.readlink(os.path.join(self._folder, identity))
+            status = os.stat(path)
         except OSError:
             return None
-
-    def learn(self, status: os.stat_result, hash_: str) -> None:
-        """Remembers what the content of a file hashes to, once the content is kept."""
-        if (identity := self._identity(status)) is not None:
-            self._identities[hash_] = identity
+        return Original(path, status) if self.find(status) == hash_ else None
 
     def recall(self, name: str) -> str | None:
         """A fact about some content that `remember` has kept."""
@@ -99,15 +112,57 @@ class FileCache:
 
     def keep(self, hash_: str, source: str) -> None:
         """Takes over content that a trace has stored, if `learn` has named it."""
-        identity = self._identities.pop(hash_, None)
-        if identity is None:
+        if hash_ not in self._learned:
             return
+        identity, path = self._learned.pop(hash_)
         with suppress(OSError):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             if _link_or_copy(source, os.path.join(self._folder, hash_)):
-                temporary = os.path.join(self._folder, f"{identity}.{os.getpid()}")
-                os.symlink(hash_, temporary)
-                os.replace(temporary, os.path.join(self._folder, identity))
+                self._point(identity, hash_)
+                if path:
+                    self._point(_place(hash_), path)
+
+    def _point(self, name: str, fact: str) -> None:
+        """Keeps a short text in the place of the one that is there."""
+        temporary = os.path.join(self._folder, f"{name}.{os.getpid()}")
+        with suppress(OSError):
+            os.symlink(fact, temporary)
+            os.replace(temporary, os.path.join(self._folder, name))
+
+
+class Original:
+    """A file that is read as long as it stays what it was. It is open only while it is read."""
+
+    def __init__(self, path: str, status: os.stat_result) -> None:
+        self._path = path
+        self._version = _version(status)
+        self.size = status.st_size
+
+    def copy(self, at: int, size: int, target: int, to: int) -> bool:
+        """Copies bytes from a page on, as far as there are any, into another file; False where this one has changed."""
+        size = min(size, self.size - at)
+        try:
+            file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError:
+            return False
+        try:
+            if _version(os.fstat(file)) != self._version:
+                return False
+            with mmap.mmap(file, size, prot=mmap.PROT_READ, offset=at) as memory:
+                whole = os.pwrite(target, memory, to) == size
+            return whole and _version(os.fstat(file)) == self._version
+        except (OSError, ValueError):  # it has become shorter meanwhile
+            return False
+        finally:
+            os.close(file)
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _place(hash_: str) -> str:
+    return f"{hash_}.path"
 
 
 def _link_or_copy(source: str, target: str) -> bool:

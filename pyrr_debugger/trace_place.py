@@ -87,9 +87,10 @@ class Part:
 
     def readinto(self, buffer: bytearray | memoryview) -> int:
         """Fills a buffer with what follows: the number of bytes. Raises OSError."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        wanted = memoryview(buffer)[: max(0, self.size - self._at)]
+        size = os.preadv(self._descriptor, [wanted], self._start + self._at)
+        self._at += size
+        return size
 
 
 class TraceFolder:

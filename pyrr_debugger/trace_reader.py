@@ -18,7 +18,7 @@ from .zstd import zstandard
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Container, Iterator
     from typing import Any
 
     from .events import Event
@@ -86,6 +86,7 @@ class TraceReader:
         """The last event of a complete trace, which is a chunk of its own; None where the recording was cut."""
         times = self.end.times if self.end else ()
         self._times = [0, *times] if len(times) == len(self.chunks) - 1 else [0]  # before each chunk, as far as known
+        self._sums = dict(self.end.files) if self.end else {}
 
     def __enter__(self) -> TraceReader:
         return self
@@ -273,23 +274,27 @@ class TraceReader:
         return next((e.number for e in self.events(self.chunks[index].first) if e.time >= time), self.count)
 
     def files(self) -> list[str]:
-        """The names of all stored files."""
+        """The names of all stored files, and of those that are missing."""
         try:
-            return sorted(self._place.stored())
+            return sorted({*self._place.stored(), *self._sums})
         except OSError as error:
             raise TraceError(f"{self.path}: its stored files: {error.strerror}") from None
 
-    def check_files(self, whole: bool = False) -> None:
-        """Looks for damage in the stored files: each is compared with the checksum that the last event has of it.
+    def check_files(self, whole: bool = False, without: Container[str] = ()) -> None:
+        """Looks for damage in the stored files, but for those that are named."""
+        for hash_ in self.files():
+            if hash_ not in without:
+                self.check_file(hash_, whole)
+
+    def check_file(self, hash_: str, whole: bool = False) -> None:
+        """Compares a stored file with the checksum that the last event has of it.
 
         Where that has none, or if `whole`, the content is compared with its name, which takes ten times as long.
         """
-        sums = dict(self.end.files) if self.end else {}
-        for hash_ in sorted({*self.files(), *sums}):
-            if whole or hash_ not in sums:
-                self.file(hash_)
-            elif self._sum_of(hash_) != sums[hash_]:
-                raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
+        if whole or hash_ not in self._sums:
+            self.file(hash_)
+        elif self._sum_of(hash_) != self._sums[hash_]:
+            raise TraceError(f"{self.path}: the stored file {hash_} is damaged (checksum)")
 
     def _sum_of(self, hash_: str) -> int:
         crc = 0

@@ -109,7 +109,7 @@ class FileRecorder:
             return _mapped(hash_, status, name, offset, length)
         is_elf = os.pread(file, 4, 0) == _ELF_MAGIC
         if is_elf or status.st_size <= _WHOLE_FILE_LIMIT:
-            hash_ = self._store_whole(file, status)
+            hash_ = self._store_whole(file, status, name if is_elf else None)
             if is_elf:
                 self._elf[_version(status)] = hash_
             return _mapped(hash_, status, name, offset, length)._replace(is_elf=is_elf)
@@ -123,15 +123,20 @@ class FileRecorder:
         self._writer.add_file(content, hash_)
         return FilePiece(hash_, 0, len(content), name, start)
 
-    def _store_whole(self, file: int, status: os.stat_result) -> str:
+    def _store_whole(self, file: int, status: os.stat_result, original: str | None) -> str:
+        """`original`: where replay finds the file itself, if it is one that does not change while it is mapped."""
         # What is written through a mapping need not change a file's times: never in memory (shmem_fault, mm/shmem.c).
         settled = _identity(status) not in self._changing
-        hash_ = self._writer.cache.find(status) if settled else None
-        if hash_ is None or not self._writer.add_stored(hash_):
+        cache = self._writer.cache
+        hash_ = cache.find(status) if settled else None
+        if hash_ is not None and self._writer.add_stored(hash_):
+            if original:
+                cache.locate(hash_, original)
+        else:
             content = _read(file, 0, status.st_size)
             hash_ = hash_of(content)
             if settled:
-                self._writer.cache.learn(status, hash_)
+                cache.learn(status, hash_, original)
             self._writer.add_file(content, hash_)
         return hash_
 

@@ -60,12 +60,16 @@ def replay(request: Request) -> NoReturn:
     # The engine waits for replayed code without looking at signals; it ends with us.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # importing makes no garbage, only much to look through
-    from ..commands.options import warn_if_cut
     from ..trace_reader import TraceReader
-    from .session import ReplaySession
 
-    gc.enable()
     with TraceReader(home.find(request.trace)) as reader:
+        from .sharing import memory_of
+
+        memory = memory_of(reader)  # its thread works while the rest is imported
+        from ..commands.options import warn_if_cut
+        from .session import ReplaySession
+
+        gc.enable()
         position, between = reader.count, None
         if request.to is not None:
             from .position import Between, parse
@@ -79,7 +83,7 @@ def replay(request: Request) -> NoReturn:
 
             selection = Selection(reader, request.process, position)
         streams = (1, 2) if request.to is None else (-1, -1)
-        with ReplaySession(reader, *streams, selection=selection) as session:
+        with ReplaySession(reader, *streams, selection=selection, memory=memory) as session:
             if request.to is None:
                 session.run()
                 warn_if_cut(reader)

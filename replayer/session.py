@@ -26,7 +26,7 @@ from ..events import (
 from ..light import NamedTuple
 from ..trace_format import EVENT_KINDS, FilePiece
 from .ahead import ChunksAhead
-from .sharing import SharedMemory, StoredMemory
+from .sharing import memory_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .checkpoints import Checkpoint, Checkpoints
     from .position import Position
     from .selection import Selection
+    from .sharing import SharedMemory, StoredMemory
     from .stored import Place as StoredPlace
     from .stored import Stored, Writer
     from .traps import Hit, Leg, Place, Steps, Ticks, Trap
@@ -123,16 +124,17 @@ class ReplaySession:
         selection: Selection | None = None,
         checkpoint_memory: int | None = None,
         checkpoints: bool = True,
+        memory: tuple[SharedMemory, StoredMemory] | None = None,
     ) -> None:
-        """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it."""
+        """Raises TraceError for a damaged trace, PyrrError where this machine cannot replay it. `memory` is what
+        `memory_of` gives, where that has been asked for before."""
+        self._shared, self._store = memory or memory_of(trace, whole=verify)
         trace.check()
         self.trace = trace
         self._selection = selection
         self.verification = Verification() if verify else None
         self.mapped: dict[int, list[MappedPiece]] = {}
         self.interpreters: dict[frozenset[tuple[int, str]], Interpreter | None] = {}  # by what is mapped (place.py)
-        self._shared = SharedMemory()
-        self._store = StoredMemory(trace, self._shared.descriptor, whole=verify)
         self._engine = _engine.Replayer(self._shared.descriptor, stdout, stderr, agent_image())
         self._chunks = ChunksAhead(trace)
         self._chunk = -1

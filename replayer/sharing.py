@@ -9,6 +9,7 @@ import os
 import struct
 
 from ..errors import PyrrError, TraceError
+from ..store import FileCache, Original
 from ..trace_format import FilePiece
 
 TYPE_CHECKING = False  # see light.py
@@ -23,6 +24,7 @@ _STORED = 1 << 19
 """The parts from here on are the files of the store; those before are numbered by the trace."""
 LAST_SHARED = _STORED - 1
 _WRITTEN_AT_ONCE = 1 << 18
+_READ_AHEAD_AT_ONCE = 1 << 22
 _ELF_HEADER = struct.Struct("<32xQ14xHH")  # where the segments are listed, the size of an entry, their number
 _SEGMENT = struct.Struct("<I4xQ16xQ")  # kind, offset, length in the file
 _PT_LOAD = 1
@@ -106,13 +108,16 @@ class StoredMemory:
     but the pages that it writes.
 
     A thread of its own looks for damage, then reads ahead what programs map, in the order in which they were recorded;
-    what is asked for before it comes to it is read by the one who asks.
+    what is asked for before it comes to it is read by the one who asks. Where the recorded file itself still is what it
+    was, that is copied, in a fraction of the time, and the stored one is not looked at.
     """
 
     def __init__(self, trace: TraceReader, descriptor: int, whole: bool) -> None:
         """`whole`: all stored content is compared with its name."""
         self._trace = trace
         self._descriptor = descriptor
+        cache = FileCache()
+        self._originals = {} if whole else {hash_: found for hash_ in trace.files() if (found := cache.original(hash_))}
         self._parts: dict[str, _Part] = {}
         self._lock = _thread.allocate_lock()
         self._failure: PyrrError | None = None
@@ -160,11 +165,12 @@ class StoredMemory:
         self._closing = True
         with self._ended:
             for part in self._parts.values():
-                part.file.close()
+                if not isinstance(part.file, Original):
+                    part.file.close()
 
     def _work(self, whole: bool) -> None:
         try:
-            self._trace.check_files(whole)
+            self._trace.check_files(whole, without=self._originals)
         except Exception as error:
             self._failure = error if isinstance(error, PyrrError) else PyrrError(f"{self._trace.path}: {error}")
         finally:
@@ -183,13 +189,13 @@ class StoredMemory:
         self._fill(part, _ELF_HEADER.size)
         end = min(_loaded(os.pread(self._descriptor, mmap.PAGESIZE, part.offset)), part.size)
         while part.filled < end and not self._closing:
-            self._fill(part, part.filled + 1)
+            self._fill(part, min(end, part.filled + _READ_AHEAD_AT_ONCE))
 
     def _part(self, hash_: str) -> _Part:
         with self._lock:
             if hash_ not in self._parts:
                 offset = _STORED + len(self._parts) << _OBJECT_BITS
-                self._parts[hash_] = _Part(self._trace.stored(hash_), offset)
+                self._parts[hash_] = _Part(hash_, offset, self._originals.get(hash_) or self._trace.stored(hash_))
             return self._parts[hash_]
 
     def _fill(self, part: _Part, end: int) -> None:
@@ -197,10 +203,18 @@ class StoredMemory:
         while part.filled < end:
             with part.lock:
                 if part.filled < end:
-                    self._fill_on(part)
+                    self._fill_on(part, end)
 
-    def _fill_on(self, part: _Part) -> None:
-        size = part.file.read(part.buffer)
+    def _fill_on(self, part: _Part, end: int) -> None:
+        file = part.file
+        if isinstance(file, Original):
+            size = -(-(end - part.filled) // _WRITTEN_AT_ONCE) * _WRITTEN_AT_ONCE
+            if file.copy(part.filled, size, self._descriptor, part.offset + part.filled):
+                part.filled = min(part.filled + size, part.size)
+                return
+            self._trace.check_file(part.hash)
+            file = part.begin_anew(self._trace.stored(part.hash))
+        size = file.read(part.buffer)
         if not size:
             raise TraceError(f"{self._trace.path}: a stored file is damaged (it ends early)")
         if os.pwrite(self._descriptor, memoryview(part.buffer)[:size], part.offset + part.filled) != size:
@@ -208,16 +222,34 @@ class StoredMemory:
         part.filled += size
 
 
+def memory_of(trace: TraceReader, whole: bool = False) -> tuple[SharedMemory, StoredMemory]:
+    """The memory file for a replay, and the store of the trace in it: a thread begins to look through that at once."""
+    shared = SharedMemory()
+    return shared, StoredMemory(trace, shared.descriptor, whole)
+
+
 class _Part:
     """Where a stored file lies in the memory file, and how much of it."""
 
-    def __init__(self, file: StoredFile, offset: int) -> None:
-        self.file = file
+    def __init__(self, hash_: str, offset: int, file: StoredFile | Original) -> None:
+        self.hash = hash_
         self.offset = offset
         self.size = file.size
         self.filled = 0
-        self.buffer = bytearray(min(file.size, _WRITTEN_AT_ONCE))
         self.lock = _thread.allocate_lock()
+        self.buffer = bytearray()
+        self.file: StoredFile | Original = file
+        if not isinstance(file, Original):
+            self.begin_anew(file)
+
+    def begin_anew(self, file: StoredFile) -> StoredFile:
+        """Goes on with the stored file. Raises TraceError on damage."""
+        self.file = file
+        self.buffer = bytearray(min(self.size, _WRITTEN_AT_ONCE))
+        at = 0
+        while at < self.filled and (size := file.read(memoryview(self.buffer)[: self.filled - at])):
+            at += size
+        return file
 
 
 def _loaded(page: bytes) -> int:
