@@ -69,6 +69,7 @@ def replay(request: Request) -> NoReturn:
         from ..commands.options import warn_if_cut
         from .session import ReplaySession
 
+        gc.freeze()
         gc.enable()
         position, between = reader.count, None
         if request.to is not None:

@@ -46,6 +46,7 @@ NAMES = [
     "asyncio_loopback",
     "brk_growth",
     "cannot_be_restored",
+    "closed_ranges",
     "codecs_and_hashes",
     "death_writes",
     "deep_recursion",

@@ -30,6 +30,9 @@ _Static_assert(AGENT_MAGIC == 0x31746e6567617279, "entry.S");
 /* What a pipe or socket that is ready for writing takes without waiting (PIPE_BUF). */
 enum { WRITTEN_AT_ONCE = 4096 };
 
+/* linux/close_range.h, since Linux 5.11; not in older headers. */
+enum { CLOSE_RANGE_CLOEXEC_ = 4 };
+
 extern struct agent_state agent_state;
 int64_t agent_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 int64_t agent_ask(uint64_t number, uint64_t a, uint64_t b, uint64_t c);
@@ -142,12 +145,23 @@ static bool is_plain_memory(uint64_t number, const uint64_t arguments[6])
     return !is_code(arguments[0], arguments[1]);
 }
 
+/* What the tracer acts upon at once. */
+static bool concerns_tracer(uint64_t number, const uint64_t arguments[6])
+{
+    switch (number) {
+    case SYS_rt_sigaction: return arguments[0] == SIGSYS && arguments[1];
+    case SYS_prlimit64: return arguments[2] != 0;
+    case SYS_close_range: return arguments[2] & ~(uint64_t)CLOSE_RANGE_CLOEXEC_;
+    default: return false;
+    }
+}
+
 static bool may_call(const struct syscall_row *row, uint64_t number, const uint64_t arguments[6])
 {
     bool alone = agent_state.terms.alone;
     if (is_watched(row, arguments)) return false;
     switch (row->buffering) {
-    case BUFFERING_ALWAYS: return number != SYS_rt_sigaction || arguments[0] != SIGSYS;
+    case BUFFERING_ALWAYS: return !concerns_tracer(number, arguments);
     case BUFFERING_MEMORY: return is_plain_memory(number, arguments);
     case BUFFERING_READ: return alone || reads_without_waiting(number, arguments);
     case BUFFERING_WRITE: return alone || writes_without_waiting(number, arguments);
@@ -159,6 +173,7 @@ static bool may_call(const struct syscall_row *row, uint64_t number, const uint6
 
 static int64_t make_call(const struct syscall_row *row, const struct agent_frame *frame)
 {
+    if (row->replay == REPLAY_REFUSE) return -ENOSYS;
     if (row->buffering != BUFFERING_WAIT || agent_state.terms.alone || frame->rax != SYS_epoll_wait)
         return agent_call(frame->rax, frame->rdi, frame->rsi, frame->rdx, frame->r10, frame->r8, frame->r9);
     int64_t result = agent_call(frame->rax, frame->rdi, frame->rsi, frame->rdx, 0, 0, 0);
@@ -220,6 +235,9 @@ static void follow(const struct syscall_row *row, uint64_t number, const uint64_
     case EFFECT_OPEN: set_stream((uint64_t)result, opened_stream(number, arguments, result)); break;
     case EFFECT_DUP: set_stream((uint64_t)result, stream_of(arguments[0])); break;
     case EFFECT_DUP_TO: set_stream(arguments[1], stream_of(arguments[0])); break;
+    case EFFECT_CLOSE_RANGE:
+        for (uint64_t i = arguments[0]; !arguments[2] && i <= arguments[1] && i < AGENT_STREAMS; i++) set_stream(i, 0);
+        break;
     default: break;
     }
 }
@@ -283,7 +301,7 @@ static bool put_call(const struct syscall_row *row, const struct call_start *sta
     uint8_t stream = row->effect == EFFECT_WRITE && start->result > 0 ? stream_of(start->arguments[row->effect_arg]) : 0;
     wire_head(&events, EVENT_SYSCALL, agent_state.terms.task, delta, stream ? 7 : 6);
     wire_call_start(&events, start);
-    transfer_outputs(0, row, start->arguments, start->result, &ranges);
+    if (row->replay != REPLAY_REFUSE) transfer_outputs(0, row, start->arguments, start->result, &ranges);
     if (!put_outputs(&events, &ranges)) return false;
     if (stream) wire_unsigned(&events, stream);
     if (events.failed) return false;
@@ -322,6 +340,8 @@ static bool record(struct agent_frame *frame, uint64_t site)
     follow(row, number, arguments, result);
     if (number == SYS_rt_sigprocmask && result == 0) follow_mask(arguments, set);
     if (number == SYS_rt_sigaction && result == 0) follow_action(arguments, &action);
+    if (number == SYS_set_tid_address) agent_state.account.clear_child_tid = arguments[0];
+    if (number == SYS_set_robust_list && result == 0) agent_state.account.robust_list = arguments[0];
     frame->rax = (uint64_t)result;
     const struct call_start start = {number, site, result, arguments, row->argument_count, &inputs, pairs};
     uint64_t delta = elapsed(row);

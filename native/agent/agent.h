@@ -110,6 +110,7 @@ struct agent_account {
     uint64_t consumed; /* in replay: bytes and events taken */
     uint64_t consumed_count;
     uint64_t mask;     /* blocked signals */
+    uint64_t clear_child_tid, robust_list; /* what the kernel writes to when the task ends */
     uint64_t last_time; /* microseconds of the last event */
     int64_t result;    /* of a call to be reported */
     uint64_t streams_changed;

@@ -97,6 +97,8 @@ void drain(struct recorder *recorder, struct task *task)
     if (account.streams_changed)
         tracee_read(task->turn.tid, AGENT_STATE + offsetof(struct agent_state, terms.streams), task->descriptors->stream, STREAM_DESCRIPTORS);
     task->mask = account.mask;
+    task->clear_child_tid = account.clear_child_tid;
+    task->robust_list = account.robust_list;
     if (account.own > space->account.own) {
         turn_passes(&task->turn, (uint32_t)(account.own - space->account.own));
         if (space->ticks) task->turn.ticks = ticks_between(account.own_at, present.clock.counter);
@@ -118,7 +120,7 @@ bool tell(struct recorder *recorder, struct task *task)
     struct {
         struct agent_account account;
         struct agent_terms terms;
-    } told = {{.mask = task->mask, .last_time = recorder->last_time}, {.mode = AGENT_RECORDS}};
+    } told = {{.mask = task->mask, .clear_child_tid = task->clear_child_tid, .robust_list = task->robust_list, .last_time = recorder->last_time}, {.mode = AGENT_RECORDS}};
     _Static_assert(offsetof(struct agent_state, account) + sizeof told == offsetof(struct agent_state, terms) + sizeof told.terms, "neighbours");
     struct agent_terms *terms = &told.terms;
     if (space->code_changed) tell_code(space, task->turn.tid);
@@ -448,7 +450,7 @@ static bool has_fresh(const struct space *space)
 void patch_sites(struct recorder *recorder, struct task *task)
 {
     struct space *space = task->group->space;
-    bool buffered = task->row && task->row->buffering != BUFFERING_NEVER && task->call == CALL_PLAIN;
+    bool buffered = task->row && task->row->buffering != BUFFERING_NEVER && (task->call == CALL_PLAIN || task->call == CALL_REFUSED);
     bool own = buffered && task->exit.rip == task->site;
     if (!space->agent || (!own && !has_fresh(space))) return;
     int memory = tracee_open_memory(task->turn.tid, O_RDWR);

@@ -82,8 +82,9 @@ static bool is_offerable(const struct replayer *replayer, const struct actor *ac
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
     if (cursor->bad || !row || is_restart(call.result) || !has_plain_outputs(&call, &origin, earliest)) return false;
+    if (call.number == SYS_prlimit64 && call.arguments[2]) return false; /* how far the stack may grow */
     if (row->buffering == BUFFERING_MEMORY) return actor->dispatched && is_repeatable(replayer, &call);
-    return row->replay == REPLAY_EMULATE && row->buffering != BUFFERING_NEVER;
+    return (row->replay == REPLAY_EMULATE || row->replay == REPLAY_REFUSE) && row->buffering != BUFFERING_NEVER;
 }
 
 size_t offer(struct replayer *replayer, struct actor *actor, uint64_t until)

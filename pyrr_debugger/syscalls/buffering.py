@@ -12,7 +12,7 @@ from .spec import Effect, Replay, Row
 
 
 class Buffering(Enum):
-    """When the agent makes a call itself. While one task lives, it may sleep there."""
+    """When the agent makes a call itself, or refuses it. While one task lives, it may sleep there."""
 
     NEVER = 0
     ALWAYS = 1
@@ -29,17 +29,17 @@ class Buffering(Enum):
 
 
 _ALWAYS = """
-    access bind chdir chmod chown clock_getres clock_gettime close creat dup dup2 dup3 epoll_create epoll_create1
-    epoll_ctl eventfd eventfd2 faccessat faccessat2 fadvise64 fchdir fchmod fchmodat fchown fchownat fdatasync
-    fgetxattr flistxattr fstat fstatfs fsync ftruncate getcwd getdents getdents64 getegid geteuid getgid getgroups
-    getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid getresuid getrlimit
-    getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr inotify_add_watch inotify_init
-    inotify_init1 inotify_rm_watch lchown lgetxattr link linkat listen listxattr llistxattr lseek lstat
-    memfd_create mkdir mkdirat newfstatat open openat pipe pipe2 pread64 preadv readlink readlinkat rename renameat
-    renameat2 rmdir rt_sigaction rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min
-    sched_getparam sched_getscheduler setsockopt shutdown socket socketpair stat statfs statx symlink symlinkat
-    sysinfo time timerfd_create timerfd_gettime timerfd_settime times truncate umask uname unlink unlinkat utime
-    utimensat utimes
+    access bind chdir chmod chown clock_getres clock_gettime close close_range creat dup dup2 dup3 epoll_create
+    epoll_create1 epoll_ctl eventfd eventfd2 faccessat faccessat2 fadvise64 fchdir fchmod fchmodat fchown fchownat
+    fdatasync fgetxattr flistxattr fstat fstatfs fsync ftruncate getcwd getdents getdents64 getegid geteuid getgid
+    getgroups getitimer getpeername getpgid getpgrp getpid getppid getpriority getrandom getresgid getresuid
+    getrlimit getrusage getsid getsockname getsockopt gettid gettimeofday getuid getxattr inotify_add_watch
+    inotify_init inotify_init1 inotify_rm_watch lchown lgetxattr link linkat listen listxattr llistxattr lseek lstat
+    memfd_create mkdir mkdirat newfstatat open openat pipe pipe2 pread64 preadv prlimit64 readlink readlinkat rename
+    renameat renameat2 rmdir rt_sigaction rt_sigpending rt_sigprocmask sched_get_priority_max sched_get_priority_min
+    sched_getparam sched_getscheduler set_robust_list set_tid_address setsockopt shutdown socket socketpair stat
+    statfs statx symlink symlinkat sysinfo time timerfd_create timerfd_gettime timerfd_settime times truncate umask
+    uname unlink unlinkat utime utimensat utimes
     FUTEX_CMP_REQUEUE FUTEX_REQUEUE FUTEX_WAKE FUTEX_WAKE_BITSET FUTEX_WAKE_OP F_DUPFD F_DUPFD_CLOEXEC F_GETFD
     F_GETFL F_GETLK F_GETPIPE_SZ F_OFD_GETLK F_OFD_SETLK F_SETFD F_SETFL F_SETLK F_SETPIPE_SZ
 """
@@ -62,6 +62,8 @@ def buffering(row: Row, call: str) -> Buffering:
     kind = _BY_NAME.get(row.name, _BY_NAME.get(call, Buffering.NEVER))
     if kind is Buffering.MEMORY:
         return Buffering.NEVER if row.name == "MADV_FREE" else kind
+    if row.replay is Replay.REFUSE:
+        return Buffering.ALWAYS
     if row.replay is not Replay.EMULATE:
         return Buffering.NEVER
     # An ioctl that has a row writes what the row says; any other may write anything.
