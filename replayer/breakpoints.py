@@ -24,7 +24,7 @@ from ..syscalls import name as call_name
 from ..trace_reader import EventFilter
 from .lines import CodeLines, Thread
 from .place import interpreter_of
-from .traps import MOST_HITS, Hit, Leg, Place, Trap
+from .traps import MOST_HITS, Hit, Place, Trap
 
 if TYPE_CHECKING:
     from ..trace_reader import TraceReader
@@ -39,6 +39,7 @@ _EVENTS_OF_A_LOAD = 400
 _ENTRIES_OF_A_LOAD = 4000
 _WORDS_AT_ONCE = 3
 _SAMPLES = 8
+_FIRST_TICKS = 32
 
 
 @dataclass(frozen=True)
@@ -301,11 +302,10 @@ class Runs:
         """Whether one place comes before another, behind the same event."""
         session = self._session
         one, other = session.simplified(one), session.simplified(other)
-        session.seek(other.position - 1)
-        leg = one.legs[0]
-        if not isinstance(leg, Leg):
-            raise PyrrError("a place that ticks tell cannot be compared with others")
-        return any(hit.place == one for hit in session.hits([leg.trap], other))
+        if one.ticks != other.ticks or one.trap is None:
+            return one.ticks < other.ticks
+        session.go(other.root)
+        return any(hit.place == one for hit in session.hits([one.trap], other))
 
     def _next(self, targets: list[Target], until: int) -> Arrival | None:
         by_word = {target.word: target for target in targets}
@@ -360,9 +360,16 @@ class Runs:
         # At its own instruction it is read again because it has specialised itself.
         if top.offset == target.offset or (begun and lines.line(top.offset) == target.line):
             return None
+        hit = session.place
         session.run_to([word], session.position)
         frame = thread.top()
-        return Arrival(target, frame, task) if frame is not None and frame.address == top.address else None
+        if frame is None or frame.address != top.address:
+            return None
+        if target.line > 0 and lines.line(frame.offset) != target.line:
+            # 3.11 reads all instructions when it quickens them, amid a jump back (_PyCode_Quicken, specialize.c).
+            session.go(hit)
+            return None
+        return Arrival(target, frame, task)
 
     def _changed(self, target: Target, thread: Thread, top: PythonFrame | None) -> Arrival | None:
         """Whether a pointer has changed with the write at which the session stands, if its frame is there."""
@@ -399,7 +406,7 @@ class Runs:
         """Goes back to the write of a frame's word that has just been: places are told by it."""
         session = self._session
         here = session.simplified(session.place)
-        session.seek(here.position - 1)
+        session.go(here.earlier(1))  # the write may come before the last tick
         hits = [hit.place for hit in session.hits([word], here) if hit.place.position == here.position]
         session.go(hits[-1] if hits else here)
         return arrival
@@ -413,9 +420,10 @@ class Runs:
             return None
         before = session.simplified(session.place)
         present = self._instruction_place(before)
-        start, size = before.position - 1 if before.legs else before.position, 8
+        start, ticks, size = session.back(before, _FIRST_TICKS), _FIRST_TICKS, 8
         while True:
-            start = max(start, least)
+            if start.position - bool(start.legs) < least:
+                start = Place(least)
             for hit, target in self._hits(targets, start, before):
                 session.go(hit.place)
                 self._values.clear()
@@ -426,18 +434,23 @@ class Runs:
                 if place != present and accept(arrival):
                     session.go(place)
                     return arrival
-            if start <= least:
+            if start == Place(least):
                 session.seek(least)
                 return None
-            before, present, start, size = Place(start), None, start - size, size * 4
+            before, present = start, None
+            if start.legs:
+                ticks *= 8
+                start = start.earlier(ticks)
+            else:
+                start, size = Place(start.position - size), size * 4
 
-    def _hits(self, targets: list[Target], start: int, before: Place) -> Iterator[tuple[Hit, Target]]:
+    def _hits(self, targets: list[Target], start: Place, before: Place) -> Iterator[tuple[Hit, Target]]:
         """The hits of targets in a span, the last one first."""
         groups = []
         for targets_of_group in self._groups(targets):
             end, found = before, list[tuple[Hit, Target]]()
             while True:
-                self._session.seek(start)
+                self._session.go(start)
                 hits = self._session.hits([target.trap for target in targets_of_group], end)
                 found = [(hit, targets_of_group[hit.index]) for hit in hits if self._is_news(hit, hits)] + found
                 if len(hits) < MOST_HITS:
@@ -455,7 +468,7 @@ class Runs:
     @staticmethod
     def _is_news(hit: Hit, hits: list[Hit]) -> bool:
         """Whether a write of a pointer has changed it, as far as the writes before it tell."""
-        if not isinstance(hit.place.legs[0], Leg) or hit.place.legs[0].trap.kind != "write":
+        if hit.place.trap is None or hit.place.trap.kind != "write":
             return True
         before = [other for other in hits[: hits.index(hit)] if other.index == hit.index]
         return not before or before[-1].value != hit.value
@@ -475,9 +488,9 @@ class Runs:
             trap = Trap(*interpreter.instruction_word(top.address), "write", task)
         except UnreadableError:
             return None
-        session.seek(place.position - 1)
-        count = sum(hit.place.position == place.position for hit in session.hits([trap], place))
-        return Place(place.position, (Leg(trap, count + 1),))
+        if place.trap == trap or session.run_to([trap], place.position):
+            return session.simplified(session.place)
+        return None
 
 
 def is_raised(thread: Thread) -> bool:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .session import ReplaySession
 
 _ANCESTORS = 3
+_EVENTS_BY_TICKS = 4  # so many events are searched by ticks, before longer ones by events
+_FIRST_TICKS = 32  # of the bytecode clock, that a search backward looks at first
 _FROZEN = "<frozen importlib"
 
 
@@ -285,10 +287,10 @@ class LineWay:
         lines = CodeLines(code)
         trap = Trap(*interpreter.instruction_word(frame.address), "write", self._task)
         before = session.simplified(before)
-        start, size = before.position - 1, 1
+        ticks, size = _FIRST_TICKS, 1
+        start = session.back(before, ticks)
         while True:
-            start = max(start, 0)
-            session.seek(start)
+            session.go(start)
             word = session.read(self._task, trap.address, trap.size) if self._task in session.tasks else b""
             hits = session.hits([trap], before)
             mark = self._last_mark(hits, interpreter, lines, int.from_bytes(word, "little"), most)
@@ -297,9 +299,16 @@ class LineWay:
             if len(hits) == MOST_HITS:
                 before = hits[0].place
                 continue
-            if start == 0:
+            if start == Place(0):
                 return None
-            before, start, size = Place(start), start - size, size * 2
+            before = start
+            if start.legs:
+                ticks *= 8
+                start = start.earlier(ticks)
+            elif size < _EVENTS_BY_TICKS:
+                start, size = session.back(start, ticks), size + 1
+            else:
+                start, size = Place(max(0, start.position - size)), size * 2
 
     def _interpreter_at(self, frame: PythonFrame) -> Interpreter:
         interpreter = self._thread.interpreter()
@@ -351,7 +360,7 @@ class LineWay:
         traps = [Trap(*word, "write", self._task) for word in words]
         own = Trap(*interpreter.instruction_word(frames[0].address), "write", self._task)
         before = session.simplified(before)
-        session.seek(mark.place.position - 1)
+        session.go(mark.place.root)
         hits = session.hits([own, *traps], before)
         at = next((i for i, hit in enumerate(hits) if hit.index == 0 and hit.place == mark.place), -1)
         entries = [hit for hit in hits[at + 1 :] if hit.index]
@@ -385,7 +394,7 @@ class LineWay:
         loop = begin.place.trap
         if loop is None or not begin.value:
             return None
-        self._session.seek(begin.place.position - 1)
+        self._session.go(begin.place.root)
         innermost = Trap(begin.value + interpreter.innermost_in_loop, 8, "write", self._task)
         hits = self._session.hits([loop, innermost], end.place)
         at = next((i for i, hit in enumerate(hits) if hit.place == begin.place), len(hits))

@@ -120,22 +120,23 @@ def _before(session: ReplaySession, task: int, place: Place) -> bool:
     anchor = place.legs[-1]
     assert isinstance(anchor, Leg)
     guesses = [Trap(address, 1, "execute", task) for address in _guesses(session, task)]
-    base, past = Place(place.position, (Steps(0),)), 0
+    begin = place.at_tick(place.ticks) if place.ticks else Place(place.position, (Steps(0),))
+    base, past = begin, 0
     if guesses:
-        session.seek(place.position - 1)
+        session.go(place.root)
         hits = hits_before(session, [anchor.trap, *guesses], place)
         hits = [hit for hit in hits if hit.place.position == place.position]
         last = max((i for i, hit in enumerate(hits) if hit.index), default=None)
         if last is not None:
             base, past = hits[last].place, sum(hit.index == 0 for hit in hits[: last + 1])
-    if base.legs == (Steps(0),):
+    if base == Place(place.position, (Steps(0),)):
         past += session.hold_and_watch(place.position, anchor.trap)
     else:
         session.go(base)
     steps = _count_steps(session, anchor.trap, anchor.count - past) if anchor.count > past else 0
     if not steps:
         return _behind(session, task, place.position - 1)
-    session.go(base if base.legs != (Steps(0),) and steps == 1 else base.on(Steps(steps - 1)))
+    session.go(base if base.legs[-1] != Steps(0) and steps == 1 else base.on(Steps(steps - 1)))
     return True
 
 

@@ -61,7 +61,7 @@ class Raises:
         """To the last one before this place; False if there is none from event `least` on."""
         trap, session = self.trap(), self._session
         before = session.simplified(session.place)
-        start, size = before.position - 1 if before.legs else before.position, 8
+        start, size = before.position - bool(before.legs), 8
         while True:
             start = max(start, least)
             session.seek(start)

@@ -58,6 +58,7 @@ _TO_NEXT_STOP = -1
 _SEARCHED_AT_ONCE = 1 << 20  # bytes
 _LARGEST_SHARED = 1 << 26  # bytes of shared memory that is kept with a checkpoint
 _MOST_KEPT = 16
+_TICKS_TO_KEPT = 5000
 _STEPS_TO_KEPT = 1000  # single steps before a place that is gone to; those before it are near then
 _LARGEST_GAP, _SMALLEST_GAP = 0.25, 0.02  # seconds of replay between checkpoints
 _RIGHT_BEFORE = 32  # events between the last checkpoint on a way and its target
@@ -474,7 +475,7 @@ class ReplaySession:
                 self.seek(place.position - bool(way))
         for leg in way:
             if isinstance(leg, Ticks):
-                self.run(place.position, leg.count)
+                self._run_to_tick(place.position, leg.count)
             elif isinstance(leg, Steps):
                 far = leg.count - _STEPS_TO_KEPT
                 made = self.steps(far)[0] if far > 0 else 0
@@ -488,6 +489,16 @@ class ReplaySession:
                 raise RuntimeError(f"{place} is not there: a hit is missing")
         if way:
             self._place = place
+
+    def _run_to_tick(self, position: int, ticks: int) -> None:
+        """Leaves copies on a way of many ticks, each time behind half of the rest: other ticks before this one will be
+        gone to."""
+        here = (self.ticks or 0) if self.position == position else 0
+        while ticks - here > _TICKS_TO_KEPT:
+            here += (ticks - here) // 2
+            self.run(position, here)
+            self.keep()
+        self.run(position, ticks)
 
     def keep(self) -> None:
         """Has `go` find back to this place, amid a run, without the way from the event: for places near it, that are
@@ -503,14 +514,27 @@ class ReplaySession:
 
     def _from_kept(self, place: Place) -> tuple[Leg | Ticks | Steps, ...] | None:
         """The way from one of those places, which is gone to."""
-        for kept, copied in reversed(self._kept):
-            way = kept.rest_of(place)
-            if way is not None:
-                self._load(self.trace.chunk_of(max(0, place.position - 1)))
-                self._put_back(copied)
-                self._midway, self._place = self._engine.due, kept
-                return way
-        return None
+        ways = [(kept, copied, way) for kept, copied in self._kept if (way := kept.rest_of(place)) is not None]
+        if not ways:
+            return None
+        kept, copied, way = max(reversed(ways), key=lambda one: one[0].ticks)
+        self._load(self.trace.chunk_of(max(0, place.position - 1)))
+        self._put_back(copied)
+        self._midway, self._place = self._engine.due, kept
+        return way
+
+    def back(self, place: Place, ticks: int) -> Place:
+        """A place so many ticks before another, or the event before it; it is not gone to. Before an event, its task's
+        last ticks are counted."""
+        from .traps import Place, Ticks
+
+        if place.legs or not place.position:
+            return place.earlier(ticks)
+        self.go(place)
+        event = self.trace.event(place.position - 1)
+        run = self._engine.ticks_of(event.task) if event.task in self._process else 0
+        rest = run - ticks
+        return Place(place.position, (Ticks(rest),)) if rest > 0 else Place(place.position - 1)
 
     def hold(self, position: int) -> int:
         """Goes right behind the event before a position, which has taken effect, while its task has not run on: that
@@ -532,10 +556,7 @@ class ReplaySession:
         here = self.place
         self._engine.trap([trap.packed(ANY_EVENT, 0 if index else stop_at) for index, trap in enumerate(traps)])
         try:
-            (outcome, _), done = self._engine.step(count)
-            if outcome == "chunk" and self._chunk + 1 < len(self.trace.chunks):
-                self._load(self._chunk + 1)
-                (outcome, _), done = self._engine.step(count)
+            outcome, done = self._engine_steps(count)
             found = [(index, number) for _, index, number, *_ in self._engine.hits()]
         finally:
             self._engine.trap([])
@@ -544,6 +565,13 @@ class ReplaySession:
         else:
             self._midway, self._place = 0, None
         return done, found
+
+    def _engine_steps(self, count: int) -> tuple[str, int]:
+        (outcome, _), done = self._engine.step(count)
+        if outcome == "chunk" and self._chunk + 1 < len(self.trace.chunks):
+            self._load(self._chunk + 1)
+            (outcome, _), done = self._engine.step(count)
+        return outcome, done
 
     def run_to(self, traps: list[Trap], until: int | None = None) -> list[int]:
         """Runs forward to the next hit of any of up to four traps: their indexes. None of them where event `until`, or
@@ -554,52 +582,71 @@ class ReplaySession:
         from .traps import ANY_EVENT, Leg, Place
 
         self._first_checkpoint()
-        before = self.place
+        before, began = self.place, self.ticks
         self._engine.trap([trap.packed(ANY_EVENT, count) for trap, count in zip(traps, counts, strict=True)])
         try:
             self._go_forward(until)
-            stopped = self._engine.trapped()[1]
+            stopped, last = self._engine.trapped()[1], self._engine.hits(len(traps))
         finally:
             self._engine.trap([])
         if not self._midway:
             return []
         hit = [index for index in range(len(traps)) if stopped >> index & 1]
-        here = before if before.legs and before.position == self.position else Place(self.position)
-        self._place = here.on(Leg(traps[hit[0]], counts[hit[0]]))
+        ticks, in_tick = next((t, number) for _, index, _, _, _, t, number in reversed(last) if index == hit[0])
+        same_run = before.legs and before.position == self.position and began == ticks
+        if same_run and before != Place(before.position).at_tick(ticks):
+            # How many hits there are between that tick and where this has begun is not known.
+            self._place = before.on(Leg(traps[hit[0]], counts[hit[0]]))
+        else:
+            self._place = Place(self.position).at_tick(ticks).on(Leg(traps[hit[0]], in_tick))
         return hit
 
     def hits(self, traps: list[Trap], until: Place) -> list[Hit]:
-        """Runs forward from a position to a place and tells which traps were hit on the way, in order: the last
-        MOST_HITS. A hit at the place itself is left out."""
-        from .traps import Hit, Leg, Place, Ticks
+        """Runs forward from a position, or a tick, to a place and tells which traps were hit on the way, in order: the
+        last MOST_HITS. A hit at the place itself is left out."""
+        from .traps import MOST_HITS, Hit, Leg, Ticks
 
-        if self._midway:
-            raise RuntimeError("hits are counted from an event on")
+        start = self.place
+        if self._midway and start != start.at_tick(start.ticks):
+            raise RuntimeError("hits are counted from an event or a tick on")
         self._first_checkpoint()
-        if len(until.legs) > 1:
-            start, until = self.position, self.simplified(until)
-            self.seek(start)
-        end = until.position - 1
-        ends = {leg.trap: leg.count for leg in until.legs if isinstance(leg, Leg)}
-        packed = [trap.packed(end if trap in ends else 0, ends.get(trap, 0)) for trap in traps]
-        packed += [trap.packed(end, count) for trap, count in ends.items() if trap not in traps]
-        self._engine.trap(packed)
-        try:
-            if until.legs and isinstance(until.legs[0], Ticks):
-                self._go_forward(end)
-                self.run(until.position, until.legs[0].count)
-            else:
-                self._go_forward(until.position)
-            found, stops = self._engine.hits(), self._engine.trapped()[4]
-        finally:
-            self._engine.trap([])
-        if bool(self._midway) != bool(until.legs):
-            raise RuntimeError(f"{until} is not there: a hit is missing")
-        self._place = until if until.legs else None
+        end = until if until.is_direct else self.simplified(until)
+        if self.place != start:
+            self.go(start)
+        way, found = list(end.legs), list[Hit]()
+        if way and isinstance(way[0], Ticks):
+            ticks = way.pop(0).count
+            self._engine.trap([trap.packed(0, 0) for trap in traps])
+            try:
+                if not (self._midway and self.position == end.position):
+                    self._go_forward(end.position - 1)
+                self.run(end.position, ticks)
+                found += self._logged(traps)
+            finally:
+                self._engine.trap([])
+        if way or not end.legs:
+            ends = {leg.trap: leg.count for leg in way if isinstance(leg, Leg)}
+            packed = [trap.packed(end.position - 1 if trap in ends else 0, ends.get(trap, 0)) for trap in traps]
+            packed += [trap.packed(end.position - 1, count) for trap, count in ends.items() if trap not in traps]
+            self._engine.trap(packed)
+            try:
+                self._go_forward(end.position)
+                found += self._logged(traps, self._engine.trapped()[4] if way else 0)
+            finally:
+                self._engine.trap([])
+        if bool(self._midway) != bool(end.legs):
+            raise RuntimeError(f"{end} is not there: a hit is missing")
+        self._place = end if end.legs else None
+        return found[-MOST_HITS:]
+
+    def _logged(self, traps: list[Trap], without: int = 0) -> list[Hit]:
+        """The hits that the engine has logged, without those of one stop."""
+        from .traps import Hit, Leg, Place
+
         return [
-            Hit(index, Place(event + 1, (Leg(traps[index], count),)), value)
-            for event, index, count, stop, value in found
-            if index < len(traps) and not (stop == stops and any(isinstance(leg, Leg) for leg in until.legs))
+            Hit(index, Place(event + 1).at_tick(ticks).on(Leg(traps[index], in_tick)), value)
+            for event, index, _, stop, value, ticks, in_tick in self._engine.hits()
+            if index < len(traps) and stop != without
         ]
 
     def hold_and_watch(self, position: int, trap: Trap) -> bool:
@@ -616,38 +663,45 @@ class ReplaySession:
         return self.read(event.task, trap.address, trap.size) if here else b""
 
     def simplified(self, place: Place) -> Place:
-        """The same place, in one leg; it is gone to."""
+        """The same place, told by its last tick and one leg; it is gone to."""
         from .traps import ANY_EVENT, Leg, Place, Steps, Ticks
 
         end = place.legs[-1] if place.legs else None
-        if end is None or len(place.legs) < 2 or isinstance(end, Ticks):
+        if not isinstance(end, Leg):
+            if isinstance(end, Steps) and len(place.legs) > 1:
+                raise ValueError(f"{place} is told by steps")
             simple = Place(place.position, place.legs[-1:])
             self.go(simple)
             return simple
-        if isinstance(end, Steps):
-            raise ValueError(f"{place} is told by steps")
-        last, count = end.trap, 0
-        self.seek(place.position - 1)
+        self.go(place)
+        ticks, last = self.ticks or 0, end.trap
+        if place == place.at_tick(ticks).on(end):
+            return place
+        count, logged = 0, list[tuple[int, ...]]()
         if isinstance(place.legs[0], Steps):
-            count += self.hold_and_watch(place.position, last)
-        for leg in place.legs[:-1]:
-            if isinstance(leg, Steps):
-                count += len(self.steps(leg.count, [last])[1])
+            count += self.hold_and_watch(place.position, last) and not ticks
+        else:
+            self.go(place.root)
+        for leg in place.legs:
+            if isinstance(leg, Ticks) and self.place == place.root:
+                continue
+            if isinstance(leg, Steps) and not leg.count:
                 continue
             stops = [leg.trap.packed(ANY_EVENT, leg.count)] if isinstance(leg, Leg) else []
-            self._engine.trap([last.packed(0, 0), *stops])
+            self._engine.trap(stops if leg is end else [last.packed(0, 0), *stops])
             try:
-                if isinstance(leg, Ticks):
+                if isinstance(leg, Steps):
+                    self._engine_steps(leg.count)
+                elif isinstance(leg, Ticks):
                     self.run(place.position, leg.count)
                 else:
                     self._go_forward(place.position)
-                count += sum(index == 0 and event == place.position - 1 for event, index, *_ in self._engine.hits())
+                logged += self._engine.hits()
             finally:
                 self._engine.trap([])
-        simple = Place(place.position, (Leg(last, count + end.count),))
-        assert self._run_traps([last], [end.count], place.position)
-        self._place = simple
-        return simple
+        count += sum(e == place.position - 1 and index == 0 and t == ticks for e, index, _, _, _, t, _ in logged)
+        self._place = place.at_tick(ticks).on(Leg(last, count))
+        return self._place
 
     def find(
         self, condition: Callable[[Event], bool], backward: bool = False, among: EventFilter | None = None

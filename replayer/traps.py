@@ -60,10 +60,43 @@ class Steps:
 @dataclass(frozen=True)
 class Place:
     """Where a replay stands. Without legs: before event `position`, everything before it having taken effect and run
-    on. With legs: event `position - 1` has taken effect, and its task has run on for the legs, one after another."""
+    on. With legs: event `position - 1` has taken effect, and its task has run on for the legs, one after another.
+
+    The hit of a trap is told by the last tick before it, if there is one, and its number behind that: the same place
+    is then told in the same way, however it was come to, and what has been computed before that tick need not be
+    looked at."""
 
     position: int
     legs: tuple[Leg | Ticks | Steps, ...] = ()
+
+    @property
+    def root(self) -> Place:
+        """The last tick before this place, as far as it tells; else the event before it."""
+        first = self.legs[0] if self.legs else None
+        if isinstance(first, Ticks):
+            return Place(self.position, (first,))
+        return Place(self.position - 1) if self.legs else self
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks behind the event it is, at least."""
+        first = self.legs[0] if self.legs else None
+        return first.count if isinstance(first, Ticks) else 0
+
+    def at_tick(self, ticks: int) -> Place:
+        """The tick, of those before this place and behind its event; 0: none."""
+        return Place(self.position, (Ticks(ticks),) if ticks else ())
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether it is told by a tick, or a hit, or a hit behind a tick."""
+        kinds = [type(leg) for leg in self.legs]
+        return kinds in ([], [Ticks], [Leg], [Ticks, Leg])
+
+    def earlier(self, ticks: int) -> Place:
+        """So many ticks before this place, or the event before it."""
+        rest = self.ticks - ticks
+        return Place(self.position, (Ticks(rest),)) if rest > 0 else Place(self.position - bool(self.legs))
 
     @property
     def trap(self) -> Trap | None:
@@ -84,6 +117,8 @@ class Place:
         """The way that leads on from here to a place; None where none is known."""
         if self.position != place.position or not self.legs:
             return () if self == place else None
+        if len(self.legs) == 1 and 0 < self.ticks < place.ticks:
+            return place.legs
         known = len(self.legs) - 1
         if self.legs[:-1] != place.legs[:known] or len(place.legs) <= known:
             return None

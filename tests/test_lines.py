@@ -127,3 +127,49 @@ def test_next_stays_in_its_frame(trace: Path) -> None:
         assert lines == [37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 47, 48, 47, 49, 50, 49]
         back = _walk(session, task, lambda: way.rnext(0), len(there))
         assert [line for line, _ in back] == [line for line, _ in reversed(there)]
+
+
+LOOP = """\
+import os
+
+def inner(value):
+    return value % 7
+
+def work(turns):
+    total = 0
+    for turn in range(turns):
+        total += turn
+        if inner(turn) == 3:
+            total -= 1
+    last = total
+    return last
+
+os.getppid()
+work(20_000)
+"""
+
+
+def test_back_into_a_long_loop_without_events(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Ticks bound the search: a look at all that the loop does would take minutes. The places are those of the way
+    forward."""
+    if not LONG and not interpreter.runs_pytest:
+        pytest.skip("in the long run")
+    if interpreter.version > (3, 13):
+        pytest.skip("lines are known up to 3.13")
+    (tmp_path / "loop.py").write_text(LOOP)
+    harness.record(tmp_path / "trace", interpreter.path, tmp_path / "loop.py")
+    with TraceReader(tmp_path / "trace") as reader, ReplaySession(reader) as session:
+        session.seek("loop.py:12")
+        task = session.midway
+        assert (session.ticks or 0) > 20_000
+        way = LineWay(session, task)
+        back = _walk(session, task, way.rstep, 12)
+        last = [("work", 8), ("inner", 4), ("work", 10), ("work", 9)] * 3
+        assert [line for line, _ in back] == [("work", 12), *last[:11]]
+        there = _walk(session, task, way.step, 12)
+        assert [line for line, _ in there] == [line for line, _ in reversed(back)]
+        for (_, one), (_, other) in zip(there, reversed(back), strict=True):
+            session.go(one)
+            registers = session.registers(task)
+            session.go(other)
+            assert session.registers(task) == registers

@@ -891,6 +891,14 @@ static PyObject *Replayer_trap(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *Replayer_ticks_of(PyObject *self, PyObject *args)
+{
+    int task;
+    if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
+    struct actor *actor = replayer_find(&((Replayer *)self)->state, task);
+    return actor ? PyLong_FromUnsignedLongLong(ticks_behind(actor)) : os_error(ESRCH);
+}
+
 static PyObject *Replayer_trapped(PyObject *self, PyObject *args)
 {
     (void)args;
@@ -900,13 +908,15 @@ static PyObject *Replayer_trapped(PyObject *self, PyObject *args)
 
 static PyObject *Replayer_hits(PyObject *self, PyObject *args)
 {
-    (void)args;
     const struct trap_set *set = &((Replayer *)self)->state.traps;
+    unsigned long long last = LOGGED_HITS;
+    if (!PyArg_ParseTuple(args, "|K", &last)) return NULL;
     PyObject *list = PyList_New(0);
-    for (uint64_t i = set->logged > LOGGED_HITS ? set->logged - LOGGED_HITS : 0; list && i < set->logged; i++) {
+    if (last > LOGGED_HITS) last = LOGGED_HITS;
+    for (uint64_t i = set->logged > last ? set->logged - last : 0; list && i < set->logged; i++) {
         const struct hit *hit = &set->log[i % LOGGED_HITS];
-        PyObject *item = Py_BuildValue("(KIKKK)", (unsigned long long)hit->event, hit->trap, (unsigned long long)hit->count, (unsigned long long)hit->stop,
-                                       (unsigned long long)hit->value);
+        PyObject *item = Py_BuildValue("(KIKKKKK)", (unsigned long long)hit->event, hit->trap, (unsigned long long)hit->count, (unsigned long long)hit->stop,
+                                       (unsigned long long)hit->value, (unsigned long long)hit->ticks, (unsigned long long)hit->in_tick);
         if (!item || PyList_Append(list, item)) Py_CLEAR(list);
         Py_XDECREF(item);
     }
@@ -987,11 +997,12 @@ static PyMethodDef Replayer_methods[] = {
     {"adopt", Replayer_adopt, METH_VARARGS, "adopt(task, stop, signal, arrival, restarted, registers, brk): a rebuilt task stands where another stood."},
     {"skip", Replayer_skip, METH_VARARGS, "skip(position): a later event of the chunk is the next one; what is there has been rebuilt."},
     {"end", Replayer_end, METH_NOARGS, "end(): ends and reaps all replayed processes."},
+    {"ticks_of", Replayer_ticks_of, METH_VARARGS, "ticks_of(task) -> int: how many ticks it has run behind its last event."},
     {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
     {"trap", Replayer_trap, METH_VARARGS, "trap([(address, size, kind, task, except, ranges, stop_event, stop_at)]): up to four."},
     {"trapped", Replayer_trapped, METH_NOARGS, "trapped() -> (task, bits of its traps, event, count of logged hits, count of stops)."},
-    {"hits", Replayer_hits, METH_NOARGS, "hits() -> [(event, trap, count, stop, value)]: the last ones."},
+    {"hits", Replayer_hits, METH_VARARGS, "hits(most=...) -> [(event, trap, count, stop, value, ticks, in_tick)]: the last ones."},
     {"checkpoint", Replayer_checkpoint, METH_NOARGS, "checkpoint() -> (checkpoint, {task: pid of its copy})."},
     {"restore", Replayer_restore, METH_VARARGS, "restore(checkpoint): go on from there; its chunk has been loaded."},
     {NULL, NULL, 0, NULL},

@@ -235,12 +235,18 @@ void replayer_wind(const struct replayer *replayer, const struct actor *actor, u
     if (actor->agent) tracee_write(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock);
 }
 
+uint64_t ticks_behind(const struct actor *actor)
+{
+    struct agent_clock clock;
+    if (!actor->agent || tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock) != sizeof clock) return 0;
+    return (uint64_t)(clock.base - clock.counter);
+}
+
 /* What is copied of a task that has stopped amid its way is not to stop by itself. */
 void note_ticks(struct replayer *replayer, const struct actor *actor)
 {
-    struct agent_clock clock;
-    if (!actor->agent || tracee_read(actor->real, AGENT_STATE + offsetof(struct agent_state, clock), &clock, sizeof clock) != sizeof clock) return;
-    replayer->due_ticks = (uint64_t)(clock.base - clock.counter);
+    if (!actor->agent) return;
+    replayer->due_ticks = ticks_behind(actor);
     replayer_wind(replayer, actor, 0);
 }
 
@@ -285,7 +291,7 @@ static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int st
         if (!hit || !step_out_of_agent(replayer, actor)) return false;
     }
     actor->met = hit & trap_bits(&replayer->traps, TRAP_EXECUTE);
-    return trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor));
+    return trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor));
 }
 
 uint64_t replayer_written(struct replayer *replayer, const struct actor *actor)
@@ -326,7 +332,7 @@ static bool pass_int3(struct replayer *replayer, struct actor *actor)
     if (!trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) return true;
     actor->met = false;
     if (!step_actor(replayer, actor, &hit)) return false;
-    return !hit || !trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor));
+    return !hit || !trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor));
 }
 
 static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int3, uint64_t ticks)
@@ -372,7 +378,7 @@ void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ti
     replayer_prepare(replayer, actor);
     actor->met &= amid;
     uint64_t hit = amid ? 0 : replayer_written(replayer, actor);
-    if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1)) {
+    if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1, 0)) {
         actor->stop = STOP_TRAP;
         return;
     }

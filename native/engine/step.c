@@ -252,7 +252,7 @@ static enum outcome step_on(struct replayer *replayer, struct actor *actor, uint
     actor->stop = STOP_TRAP;
     actor->met = true;
     actor->restarted = false;
-    if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1)) return OUTCOME_TRAP;
+    if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1, ticks_behind(actor))) return OUTCOME_TRAP;
     while (*done < limit) {
         if (!step_actor(replayer, actor, &hit)) {
             actor->arrival = replayer->position;
@@ -262,7 +262,7 @@ static enum outcome step_on(struct replayer *replayer, struct actor *actor, uint
         ++*done;
         actor->met = true;
         hit |= execute_hits(replayer, actor);
-        if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1)) return OUTCOME_TRAP;
+        if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1, ticks_behind(actor))) return OUTCOME_TRAP;
     }
     return OUTCOME_TRAP;
 }

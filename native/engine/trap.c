@@ -51,7 +51,8 @@ void trap_set_begin(struct trap_set *set, uint64_t event)
 {
     set->event = event;
     set->stopped = 0;
-    for (size_t i = 0; i < set->count; i++) set->trap[i].hits = 0;
+    set->ticks = 0;
+    for (size_t i = 0; i < set->count; i++) set->trap[i].hits = set->trap[i].in_tick = 0;
 }
 
 static int set_debug_register(pid_t real, unsigned index, uint64_t value)
@@ -147,9 +148,11 @@ static bool is_counted(const struct trap *trap, pid_t real, uint64_t *value)
     return !trap->range_count || is_among(trap, *value) != trap->except;
 }
 
-bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event)
+bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event, uint64_t ticks)
 {
     if (event != set->event) trap_set_begin(set, event);
+    for (size_t i = 0; ticks != set->ticks && i < set->count; i++) set->trap[i].in_tick = 0;
+    set->ticks = ticks;
     set->stopped = 0;
     set->stops++;
     for (unsigned i = 0; i < set->count; i++) {
@@ -157,8 +160,9 @@ bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint
         uint64_t value;
         if (!(hit & UINT64_C(1) << i) || (trap->task && trap->task != task) || !is_counted(trap, real, &value)) continue;
         trap->hits++;
+        trap->in_tick++;
         if (!set->log) set->log = malloc(LOGGED_HITS * sizeof *set->log);
-        if (set->log) set->log[set->logged++ % LOGGED_HITS] = (struct hit){event, trap->hits, set->stops, value, i};
+        if (set->log) set->log[set->logged++ % LOGGED_HITS] = (struct hit){event, trap->hits, set->stops, value, ticks, trap->in_tick, i};
         if (trap->stop_at && trap->hits >= trap->stop_at && (trap->stop_event == ANY_EVENT || trap->stop_event == event)) set->stopped |= UINT64_C(1) << i;
     }
     set->task = task;

@@ -35,6 +35,7 @@ struct trap {
        counted and logged. */
     uint64_t stop_event, stop_at;
     uint64_t hits; /* behind `event` of the set */
+    uint64_t in_tick; /* of these, behind its last tick */
     uint64_t noted; /* what lay there before the event */
     unsigned slot;  /* its debug register; DEBUG_REGISTERS: an int3 stands for it while a task runs, */
     uint64_t put;   /* here, if not 0 */
@@ -47,6 +48,7 @@ struct hit {
     uint64_t event, count;
     uint64_t stop;  /* number of the stop: hits of one instruction share it */
     uint64_t value; /* what lies there then, of data */
+    uint64_t ticks, in_tick; /* of the bytecode clock behind the event; and which hit behind the last one it is */
     unsigned trap;
 };
 
@@ -55,6 +57,7 @@ struct trap_set {
     size_t count;
     uint64_t generation; /* of the set; a task has the one it was armed with */
     uint64_t event;      /* behind which hits are counted now */
+    uint64_t ticks;      /* behind that event, at the last hit */
     uint64_t stopped;    /* bits of the traps that have stopped the task */
     pid_t task;          /* which one */
     struct hit *log;     /* the last LOGGED_HITS, in a ring */
@@ -80,8 +83,8 @@ uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind);
    (false: there are none), and at which of them have changed, behind it. */
 bool trap_note(struct trap_set *set, pid_t real);
 uint64_t trap_changed(const struct trap_set *set, pid_t real);
-/* Counts the hits of a task that runs behind an event; whether it is to stop. */
-bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event);
+/* Counts the hits of a task that has run for so many ticks behind an event; whether it is to stop. */
+bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event, uint64_t ticks);
 /* The int3 of a set, put into the memory of a task while it runs; and taken out again. */
 void trap_put(struct trap_set *set, pid_t task, pid_t real);
 void trap_take(struct trap_set *set, pid_t real);
