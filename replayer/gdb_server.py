@@ -512,8 +512,8 @@ class GdbServer:
             session.check_interrupted()
             before = self._watched()
             if not native.step(session, task):
-                self._task = self._present()
                 session.seek(min(session.position, self._last()))
+                self._task = self._present()
                 return self._stopped("replaylog:end;")
             if changed := self._changed(before):
                 return self._stopped_at(changed)

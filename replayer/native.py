@@ -39,7 +39,7 @@ def program_memory(session: ReplaySession, task: int, address: int, size: int) -
 def step(session: ReplaySession, task: int) -> bool:
     """One instruction of a task; a system call is one, whatever other tasks do until it returns. False where the task,
     or the recording, ends first: at the last place of the recording."""
-    if session.midway == task and session.steps(1)[0]:
+    if task and session.midway == task and session.steps(1)[0]:
         return True
     for event in session.trace.events(session.position):
         if event.task == task and session.hold(event.number + 1) == task:

@@ -242,7 +242,7 @@ def test_backward_to_the_first_instruction(session: ReplaySession) -> None:
     (task,) = session.tasks
     session.hold(1)
     first = session.registers(task)
-    for packets in ((b"bc",), (b"Z2,ee,2", b"bc"), (b"Z2,ee,2", b"bs", b"bc")):
+    for packets in ((b"bc",), (b"Z2,ee,2", b"bc"), (b"Z2,ee,2", b"bs", b"bc"), (b"bc", b"Z1,9,1", b"s", b"s", b"bc")):
         session.seek(1)
         assert talk(session, *packets)[-1].endswith(b"replaylog:begin;"), packets
         assert session.registers(task) == first

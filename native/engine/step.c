@@ -247,6 +247,8 @@ static enum outcome step_on(struct replayer *replayer, struct actor *actor, uint
     uint64_t hit = 0;
     replayer_prepare(replayer, actor);
     replayer_wind(replayer, actor, ticks);
+    /* Policy has set those of a task that begins. */
+    if (actor->stop == STOP_NONE && tracee_get_registers(actor->real, &actor->registers)) return OUTCOME_FAILED;
     if (actor->stop == STOP_NONE) hit = replayer_written(replayer, actor);
     if (actor->stop == STOP_NONE || !actor->met) hit |= execute_hits(replayer, actor);
     actor->stop = STOP_TRAP;
