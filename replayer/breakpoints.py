@@ -24,7 +24,7 @@ from ..syscalls import name as call_name
 from ..trace_reader import EventFilter
 from .lines import CodeLines, Thread
 from .place import interpreter_of
-from .traps import MOST_HITS, Hit, Place, Trap
+from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
 
 if TYPE_CHECKING:
     from ..trace_reader import TraceReader
@@ -39,7 +39,6 @@ _EVENTS_OF_A_LOAD = 400
 _ENTRIES_OF_A_LOAD = 4000
 _WORDS_AT_ONCE = 3
 _SAMPLES = 8
-_FIRST_TICKS = 32
 
 
 @dataclass(frozen=True)
@@ -420,7 +419,7 @@ class Runs:
             return None
         before = session.simplified(session.place)
         present = self._instruction_place(before)
-        start, ticks, size = session.back(before, _FIRST_TICKS), _FIRST_TICKS, 8
+        start, ticks, size = session.back(before, FIRST_TICKS), FIRST_TICKS, 8
         while True:
             if start.position - bool(start.legs) < least:
                 start = Place(least)

@@ -119,7 +119,7 @@ class Debugger:
         self._numbers += 1
         one = Breakpoint(self._numbers, text, temporary, condition, meets=meets, among=among, targets=targets)
         self.breakpoints.append(one)
-        return self.breakpoints[-1]
+        return one
 
     def watch(self, text: str, near: PythonStack, index: int) -> Breakpoint:
         """Stops where a variable, attribute or item is set to another object. Raises PyrrError."""

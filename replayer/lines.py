@@ -18,7 +18,7 @@ from ..pythonstack.memory import UnreadableError
 from ..pythonstack.objects import Code
 from .place import interpreter_of, python_thread
 from .stack import own_frames
-from .traps import MOST_HITS, Hit, Place, Trap
+from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
 
 if TYPE_CHECKING:
     from ..pythonstack import Interpreter
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _ANCESTORS = 3
 _EVENTS_BY_TICKS = 4  # so many events are searched by ticks, before longer ones by events
-_FIRST_TICKS = 32  # of the bytecode clock, that a search backward looks at first
 _FROZEN = "<frozen importlib"
 
 
@@ -287,7 +286,7 @@ class LineWay:
         lines = CodeLines(code)
         trap = Trap(*interpreter.instruction_word(frame.address), "write", self._task)
         before = session.simplified(before)
-        ticks, size = _FIRST_TICKS, 1
+        ticks, size = FIRST_TICKS, 1
         start = session.back(before, ticks)
         while True:
             session.go(start)

@@ -11,6 +11,8 @@ MOST = 4
 """As many can watch memory; MOST_TRAPS is how many there can be at all."""
 MOST_TRAPS = 64
 MOST_HITS = 1 << 16
+FIRST_TICKS = 32
+"""So many ticks of the bytecode clock a search backward looks at first; then ever more."""
 
 
 @dataclass(frozen=True)

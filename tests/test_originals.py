@@ -75,6 +75,13 @@ def descriptor() -> int:
     return os.memfd_create("stored")
 
 
+def assert_stored_is_read(memory: StoredMemory, trace: OneFile) -> None:
+    assert memory.content(hash_of(CONTENT)) == CONTENT
+    assert trace.asked == 1
+    assert trace.checked == trace.files()
+    memory.close()
+
+
 def test_unchanged(original: Path, descriptor: int) -> None:
     trace = OneFile()
     memory = StoredMemory(trace, descriptor, whole=False)  # type: ignore[arg-type]
@@ -118,10 +125,7 @@ def test_changed(change: Callable[[Path], None], original: Path, descriptor: int
     trace = OneFile()
     memory = StoredMemory(trace, descriptor, whole=False)  # type: ignore[arg-type]
     memory.check()
-    assert memory.content(hash_of(CONTENT)) == CONTENT
-    assert trace.asked == 1
-    assert trace.checked == trace.files()
-    memory.close()
+    assert_stored_is_read(memory, trace)
 
 
 @pytest.mark.parametrize("change", [_rewrite, Path.unlink, _shorten])
@@ -134,20 +138,14 @@ def test_changed_later(change: Callable[[Path], None], original: Path, descripto
     memory._fill(part, 1)
     assert 0 < part.filled < len(CONTENT)
     change(original)
-    assert memory.content(hash_of(CONTENT)) == CONTENT
-    assert trace.asked == 1
-    assert trace.checked == trace.files()
-    memory.close()
+    assert_stored_is_read(memory, trace)
 
 
 def test_verify_reads_what_is_stored(original: Path, descriptor: int) -> None:
     trace = OneFile()
     memory = StoredMemory(trace, descriptor, whole=True)  # type: ignore[arg-type]
     memory.check()
-    assert memory.content(hash_of(CONTENT)) == CONTENT
-    assert trace.asked == 1
-    assert trace.checked == trace.files()
-    memory.close()
+    assert_stored_is_read(memory, trace)
 
 
 def test_names_are_no_paths(original: Path) -> None:

@@ -17,7 +17,7 @@ struct page_sum {
 
 /* Appends the sums of the nonzero pages of [start, end); `sparse` skips pages that were never touched (anonymous
    memory only: an untouched page of a file is not zero). Where `start` is within a page, what precedes it counts as
-   zero. False for an impossible range, or when there is no memory to work in. */
+   zero. False for an impossible range. */
 bool checksum_range(pid_t pid, uint64_t start, uint64_t end, bool sparse, struct buffer *sums);
 
 #endif
