@@ -130,7 +130,7 @@ def _before(session: ReplaySession, task: int, place: Place) -> bool:
         if last is not None:
             base, past = hits[last].place, sum(hit.index == 0 for hit in hits[: last + 1])
     if base == Place(place.position, (Steps(0),)):
-        past += session.hold_and_watch(place.position, anchor.trap)
+        past += len(session.hold_and_watch(place.position, [anchor.trap]))
     else:
         session.go(base)
     steps = _count_steps(session, anchor.trap, anchor.count - past) if anchor.count > past else 0
@@ -166,10 +166,7 @@ def hits_before(session: ReplaySession, traps: Sequence[Trap], place: Place) -> 
             found.append(Hit(list(traps).index(last.trap), session.place, 0))
     else:
         found = session.hits(list(traps), Place(place.position - 1))
-        values = _watched(session, traps, place.position - 1)
-        session.hold(place.position)
-        now = _watched(session, traps, place.position - 1)
-        found += [Hit(i, session.place, 0) for i in values if values[i] != now.get(i)]
+        found += [Hit(index, session.place, 0) for index in session.hold_and_watch(place.position, traps)]
     here = session.place
     if steps:
         for index, count in session.steps(steps - 1, traps)[1]:
@@ -178,13 +175,6 @@ def hits_before(session: ReplaySession, traps: Sequence[Trap], place: Place) -> 
         found += [Hit(index, session.place, 0) for index in written]
     session.go(place)
     return found
-
-
-def _watched(session: ReplaySession, traps: Sequence[Trap], number: int) -> dict[int, bytes]:
-    event = session.trace.event(number)
-    if event.task not in session.tasks:
-        return {}
-    return {i: session.read(event.task, t.address, t.size) for i, t in enumerate(traps) if t.kind == "write"}
 
 
 def run_on(

@@ -649,18 +649,25 @@ class ReplaySession:
             if index < len(traps) and stop != without
         ]
 
-    def hold_and_watch(self, position: int, trap: Trap) -> bool:
-        """As `hold`; whether the event has changed the memory of a write trap, which is a hit."""
+    def hold_and_watch(self, position: int, traps: Sequence[Trap]) -> list[int]:
+        """As `hold`; and the indexes of the write traps whose memory the event has written, which are hits."""
         self.seek(position - 1)
-        before = self._watched(trap)
+        event = self.trace.event(self.position)
+        if event.task not in self._process:
+            self.hold(position)
+            return []
+        outputs = event.outputs if isinstance(event, SyscallEvent) else ()
+        watched = [index for index, trap in enumerate(traps) if trap.kind == "write"]
+        before = {index: self.read(event.task, traps[index].address, traps[index].size) for index in watched}
         self.hold(position)
-        return before != self._watched(trap)
+        if event.task not in self._process:
+            return []
 
-    def _watched(self, trap: Trap) -> bytes:
-        """What an event may change without a hit: the memory of a write trap."""
-        event = self.trace.event(self.position - bool(self._midway))
-        here = trap.kind == "write" and event.task in self._process
-        return self.read(event.task, trap.address, trap.size) if here else b""
+        def is_written(trap: Trap, old: bytes) -> bool:
+            among = any(at < trap.address + trap.size and trap.address < at + len(data) for at, data in outputs)
+            return among or self.read(event.task, trap.address, trap.size) != old
+
+        return [index for index in watched if is_written(traps[index], before[index])]
 
     def simplified(self, place: Place) -> Place:
         """The same place, told by its last tick and one leg; it is gone to."""
@@ -679,7 +686,7 @@ class ReplaySession:
             return place
         count, logged = 0, list[tuple[int, ...]]()
         if isinstance(place.legs[0], Steps):
-            count += self.hold_and_watch(place.position, last) and not ticks
+            count += bool(self.hold_and_watch(place.position, [last])) and not ticks
         else:
             self.go(place.root)
         for leg in place.legs:

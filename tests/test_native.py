@@ -13,7 +13,7 @@ from pyrr_debugger import _engine
 from pyrr_debugger.events import SignalEvent, SyscallEvent
 from pyrr_debugger.replayer import native
 from pyrr_debugger.replayer.session import ReplaySession
-from pyrr_debugger.replayer.traps import Place, Steps, Trap
+from pyrr_debugger.replayer.traps import Leg, Place, Steps, Trap
 from pyrr_debugger.trace_reader import TraceReader
 
 STEPS = 400 if LONG else 25
@@ -165,6 +165,41 @@ def test_a_watch_sees_what_calls_write(recorded: Callable[[str], TraceReader]) -
         session.seek(event.number + 1)
         assert native.run_back(session, [trap], lambda *_: True, max(0, event.number - 200))
         assert session.place.position <= event.number + 1
+
+
+@pytest.mark.parametrize("size", [1000, 16384])
+def test_a_watch_sees_what_the_agent_writes(size: int, recorded: Callable[[str], TraceReader]) -> None:
+    """Memory that calls fill which are answered in the tracee: once behind each, the same bytes or others, and whether
+    the agent answers or, where the way ends, the replayer. The program runs on with the flags that it had."""
+    trace = recorded("repeated_reads")
+    middle = trace.count // 4
+    event = next(e for e in trace.events(middle) if isinstance(e, SyscallEvent) and e.result == size and e.outputs)
+    address = (event.outputs[0][0] + size // 2) // 8 * 8
+    end = middle + 80
+
+    def is_filled(event: object) -> bool:
+        outputs = event.outputs if isinstance(event, SyscallEvent) else ()
+        return any(at <= address < at + len(data) for at, data in outputs)
+
+    expected = [e.number + 1 for e in trace.events(middle, end) if is_filled(e)]
+    assert len(expected) > 3
+    with ReplaySession(trace) as session:
+        trap = Trap(address, 8, "write", event.task)
+        session.seek(middle)
+        places = [hit.place for hit in session.hits([trap], Place(end))]
+        assert [place.position for place in places if place.legs[0] == Leg(trap, 1)] == expected
+        for position in range(middle, end):
+            session.seek(position)
+            alone = [hit.place for hit in session.hits([trap], Place(position + 1))]
+            assert alone == [place for place in places if place.position == position + 1]
+        for place in reversed(places):
+            session.go(place)
+            assert session.simplified(session.place) == place
+        session.seek(middle)
+        met = []
+        while native.run_on(session, [trap], lambda *_: True, end):
+            met.append(session.place)
+        assert met == places
 
 
 def test_places_far_from_an_event(recorded: Callable[[str], TraceReader]) -> None:

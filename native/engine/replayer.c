@@ -296,7 +296,7 @@ static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int st
 
 uint64_t replayer_written(struct replayer *replayer, const struct actor *actor)
 {
-    uint64_t hit = replayer->noted == actor ? trap_changed(&replayer->traps, actor->real) : 0;
+    uint64_t hit = replayer->noted == actor ? trap_written(&replayer->traps, actor->real) : 0;
     replayer->noted = NULL;
     return hit;
 }
@@ -580,10 +580,23 @@ static enum outcome return_from_signal(struct replayer *replayer, struct actor *
     return OUTCOME_POSITION;
 }
 
+static void note_outputs(struct replayer *replayer, const struct call *call)
+{
+    const struct origin origin = {replayer->chunk, replayer->cursor.at};
+    struct cursor cursor = call->outputs;
+    size_t count = read_array(&cursor);
+    for (size_t i = 0; i + 1 < count && !cursor.bad; i += 2) {
+        size_t size;
+        uint64_t address = read_unsigned(&cursor);
+        if (read_output(&cursor, &origin, &size)) trap_note_output(&replayer->traps, address, size);
+    }
+}
+
 static enum outcome feed_call(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items)
 {
     struct call call = read_call(cursor, items);
     if (cursor->bad) return damaged(replayer);
+    if (replayer->noted) note_outputs(replayer, &call);
     if (call.number == SYS_rt_sigreturn) return return_from_signal(replayer, actor, &call);
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;

@@ -110,7 +110,7 @@ uint64_t ticks_behind(const struct actor *actor);
 void note_ticks(struct replayer *replayer, const struct actor *actor);
 /* The same for a task that comes there by its next instruction. */
 void replayer_run_to_stop(struct replayer *replayer, struct actor *actor);
-/* The traps whose memory the event has changed that has just taken effect. */
+/* The traps whose memory the event has written that has just taken effect. */
 uint64_t replayer_written(struct replayer *replayer, const struct actor *actor);
 /* Why a task has stopped; STOP_NONE: of a signal that somebody sent, where replay knows only those of the recording. */
 enum stop replayer_stop_of(const struct actor *actor, int status);

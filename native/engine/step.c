@@ -194,12 +194,20 @@ static bool step_instruction(struct replayer *replayer, struct actor *actor, con
     return false;
 }
 
+/* The agent's instructions, up to the program's next: it saves the program's flags, too, and restores them. */
+static bool step_through_agent(struct replayer *replayer, struct actor *actor, uint64_t *hit)
+{
+    uint8_t code[LONGEST_INSTRUCTION];
+    while (in_agent(actor->registers.rip))
+        if (!step_instruction(replayer, actor, code, tracee_read(actor->real, actor->registers.rip, code, sizeof code), hit)) return false;
+    return true;
+}
+
 bool step_out_of_agent(struct replayer *replayer, struct actor *actor)
 {
     uint64_t ignored = 0;
     struct region region;
-    while (in_agent(actor->registers.rip))
-        if (!step_instruction(replayer, actor, NULL, 0, &ignored)) return false;
+    if (!step_through_agent(replayer, actor, &ignored)) return false;
     return read_stub(actor->real, actor->registers.rip / STUB_BYTES * STUB_BYTES, &region) && actor->registers.rip == region.after;
 }
 
@@ -220,8 +228,7 @@ bool step_actor(struct replayer *replayer, struct actor *actor, uint64_t *hit)
             return false;
         }
         if (!step_instruction(replayer, actor, code, size, hit)) return false;
-        while (in_agent(actor->registers.rip)) /* the clock's, on the way to the next bytecode */
-            if (!step_instruction(replayer, actor, NULL, 0, hit)) return false;
+        if (!step_through_agent(replayer, actor, hit)) return false; /* the clock's, on the way to the next bytecode */
         if (!back && !into) return true;
         in_stub = into;
     }

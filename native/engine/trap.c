@@ -113,20 +113,29 @@ bool trap_note(struct trap_set *set, pid_t real)
     for (unsigned i = 0; i < set->count; i++) {
         struct trap *trap = &set->trap[i];
         trap->noted = 0;
+        trap->output = false;
         if (watched & UINT64_C(1) << i && tracee_read(real, trap->address, &trap->noted, trap->size) != trap->size) trap->noted = 0;
     }
     return watched;
 }
 
-uint64_t trap_changed(const struct trap_set *set, pid_t real)
+void trap_note_output(struct trap_set *set, uint64_t address, size_t size)
 {
-    uint64_t changed = 0, watched = trap_bits(set, TRAP_WRITE);
+    for (size_t i = 0; i < set->count; i++) {
+        struct trap *trap = &set->trap[i];
+        trap->output |= trap->kind == TRAP_WRITE && address < trap->address + trap->size && trap->address < address + size;
+    }
+}
+
+uint64_t trap_written(const struct trap_set *set, pid_t real)
+{
+    uint64_t written = 0, watched = trap_bits(set, TRAP_WRITE);
     for (unsigned i = 0; i < set->count; i++) {
         uint64_t value = 0;
         if (!(watched & UINT64_C(1) << i) || tracee_read(real, set->trap[i].address, &value, set->trap[i].size) != set->trap[i].size) continue;
-        if (value != set->trap[i].noted) changed |= UINT64_C(1) << i;
+        if (set->trap[i].output || value != set->trap[i].noted) written |= UINT64_C(1) << i;
     }
-    return changed;
+    return written;
 }
 
 static bool is_among(const struct trap *trap, uint64_t value)

@@ -37,6 +37,7 @@ struct trap {
     uint64_t hits; /* behind `event` of the set */
     uint64_t in_tick; /* of these, behind its last tick */
     uint64_t noted; /* what lay there before the event */
+    bool output;    /* the event writes there */
     unsigned slot;  /* its debug register; DEBUG_REGISTERS: an int3 stands for it while a task runs, */
     uint64_t put;   /* here, if not 0 */
     uint8_t original;
@@ -79,10 +80,12 @@ bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit);
 uint64_t trap_status(const struct trap_set *set, pid_t real);
 /* The bits of the traps of one kind. */
 uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind);
-/* What is written by an event is not met by a debug register: looks at the places that are watched for writes, before it
-   (false: there are none), and at which of them have changed, behind it. */
+/* What an event writes is not met by a debug register, unless the agent writes it: then each output is met, also where it is what
+   lay there. So these are noted, and beside them the places that are watched for writes: before the event (false: there are none),
+   and which of them it has written, behind it. */
 bool trap_note(struct trap_set *set, pid_t real);
-uint64_t trap_changed(const struct trap_set *set, pid_t real);
+void trap_note_output(struct trap_set *set, uint64_t address, size_t size);
+uint64_t trap_written(const struct trap_set *set, pid_t real);
 /* Counts the hits of a task that has run for so many ticks behind an event; whether it is to stop. */
 bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint64_t event, uint64_t ticks);
 /* The int3 of a set, put into the memory of a task while it runs; and taken out again. */
