@@ -9,23 +9,23 @@ event N", and reaching it again costs what the replay from the nearest checkpoin
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..pythonstack import PythonFrame
 from ..pythonstack.layouts import Lines as LineForm
 from ..pythonstack.memory import UnreadableError
 from ..pythonstack.objects import Code
+from .backward import hits_of, spans
 from .place import interpreter_of, python_thread
 from .stack import own_frames
-from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
+from .traps import Hit, Place, Trap
 
 if TYPE_CHECKING:
     from ..pythonstack import Interpreter
     from .session import ReplaySession
 
 _ANCESTORS = 3
-_EVENTS_BY_TICKS = 4  # so many events are searched by ticks, before longer ones by events
 _FROZEN = "<frozen importlib"
 
 
@@ -74,6 +74,17 @@ class _Mark:
     born: bool
 
 
+@dataclass(frozen=True)
+class _Stretch:
+    """What a task ran between two writes of the words that name its innermost frame: this frame and no other; None is
+    one that has no lines for us."""
+
+    end: Place
+    words: list[Trap]
+    frame: PythonFrame | None
+    lines: CodeLines | None
+
+
 class Thread:
     """The Python thread of one task, at the present place of a session."""
 
@@ -106,6 +117,11 @@ class Thread:
         if interpreter is None:
             raise UnreadableError("no interpreter")
         return CodeLines(interpreter.reader().code(frame.code))
+
+
+def _held(index: int, values: list[int], hits: list[Hit]) -> int:
+    """What the memory of a trap held behind some hits, if it had one of these values before them."""
+    return next((hit.value for hit in reversed(hits) if hit.index == index), values[index])
 
 
 def _is(one: PythonFrame | None, other: PythonFrame) -> bool:
@@ -222,8 +238,7 @@ class LineWay:
 
     def rstep(self) -> bool:
         """Back to where the line before began, of any function."""
-        frames = self._thread.frames()
-        return self._back(self._last_anywhere(list(frames), self._session.place))
+        return self._back(self._last_anywhere(self._session.place))
 
     def rnext(self, index: int) -> bool:
         """Back to where the line before began, of frame `index`; or of its caller."""
@@ -282,32 +297,14 @@ class LineWay:
         has come to none since."""
         session = self._session
         interpreter = self._interpreter_at(frame)
-        code = interpreter.reader().code(frame.code)
-        lines = CodeLines(code)
+        lines = CodeLines(interpreter.reader().code(frame.code))
         trap = Trap(*interpreter.instruction_word(frame.address), "write", self._task)
-        before = session.simplified(before)
-        ticks, size = FIRST_TICKS, 1
-        start = session.back(before, ticks)
-        while True:
-            session.go(start)
-            word = session.read(self._task, trap.address, trap.size) if self._task in session.tasks else b""
-            hits = session.hits([trap], before)
-            mark = self._last_mark(hits, interpreter, lines, int.from_bytes(word, "little"), most)
-            if mark is not None:
-                return mark
-            if len(hits) == MOST_HITS:
-                before = hits[0].place
-                continue
-            if start == Place(0):
-                return None
-            before = start
-            if start.legs:
-                ticks *= 8
-                start = start.earlier(ticks)
-            elif size < _EVENTS_BY_TICKS:
-                start, size = session.back(start, ticks), size + 1
-            else:
-                start, size = Place(max(0, start.position - size)), size * 2
+        for start, end in spans(session, session.simplified(before)):
+            for (word,), hits in hits_of(session, [trap], self._task, start, end):
+                mark = self._last_mark(hits, interpreter, lines, word, most)
+                if mark is not None:
+                    return mark
+        return None
 
     def _interpreter_at(self, frame: PythonFrame) -> Interpreter:
         interpreter = self._thread.interpreter()
@@ -323,8 +320,9 @@ class LineWay:
         mark = None
         for hit in hits:
             offset = interpreter.offset_of(lines.code, hit.value)
-            # The word of a new frame is set before its first instruction; from 3.13 on, to that.
-            if offset is None or offset < 0 or (offset == 0 and lines.body):
+            # The word of a new frame is set before its first instruction; from 3.13 on, to that. A generator's frame is
+            # made amid what comes before its body.
+            if offset is None or offset < lines.body or offset < 0:
                 line, mark = 0, None if offset is None else _Mark(hit.place, born=True)
                 continue
             at = lines.line(offset)
@@ -334,76 +332,73 @@ class LineWay:
                     mark = _Mark(hit.place, born=False)
         return mark
 
-    def _last_anywhere(self, frames: list[PythonFrame], before: Place) -> Place | None:
-        """Where the task last came to a line, of any function, before a place at which these are its frames."""
-        while frames:
-            mark = self._last_in(frames[0], before)
-            if mark is None:
-                return None
-            called = self._last_called(frames, mark, before)
-            if called is not None:
-                frame, before = called
-                frames = [frame, *frames]
-            elif not mark.born:
-                return mark.place
-            else:
-                frames, before = frames[1:], mark.place
-        return None
-
-    def _last_called(self, frames: list[PythonFrame], mark: _Mark, before: Place) -> tuple[PythonFrame, Place] | None:
-        """The frame that returned last to the first of these, between a mark and a place; and where it returned."""
-        session = self._session
-        session.go(mark.place)
-        interpreter = self._interpreter_at(frames[0])
-        words = interpreter.frame_words(self._thread.address(interpreter))
-        traps = [Trap(*word, "write", self._task) for word in words]
-        own = Trap(*interpreter.instruction_word(frames[0].address), "write", self._task)
-        before = session.simplified(before)
-        session.go(mark.place.root)
-        hits = session.hits([own, *traps], before)
-        at = next((i for i, hit in enumerate(hits) if hit.index == 0 and hit.place == mark.place), -1)
-        entries = [hit for hit in hits[at + 1 :] if hit.index]
-        if mark.born:  # the first one is its own
-            entries = entries[1:]
-        for number in range(len(entries) - 1, 0, -1):
-            hit, before_it = entries[number], entries[:number]
-            found = None
-            if hit.index == len(words) and hit.value == frames[0].address:
-                found = self._left_last([one for one in before_it if one.index == hit.index], frames[0].address)
-            elif len(words) == 2 and hit.value == words[1][0] - interpreter.innermost_in_loop:
-                loops = [one for one in before_it if one.index == hit.index]
-                found = self._left_in_loop(loops[-1], hit, interpreter) if loops else None
-            if found is not None:
-                return found, hit.place
-        return None
-
-    def _left_last(self, entries: list[Hit], own: int) -> PythonFrame | None:
-        """The last frame that was the innermost one before a frame was it again. C code that calls Python has frames
-        that are none of Python's (from 3.12 on)."""
-        for entry in reversed(entries):
-            if entry.value == own:
-                return None
-            found = self._frame_of(entry)
-            if found is not None:
+    def _last_anywhere(self, before: Place) -> Place | None:
+        """Where the task last came to a line, of any function, before a place."""
+        stretch: _Stretch | None = self._stretch_before(before)
+        while stretch is not None:
+            found = self._last_of(stretch)
+            if isinstance(found, Place):
                 return found
+            stretch = found
         return None
 
-    def _left_in_loop(self, begin: Hit, end: Hit, interpreter: Interpreter) -> PythonFrame | None:
-        """The last frame of a run of the interpreter's loop that C code has called, in 3.11 and 3.12."""
-        loop = begin.place.trap
-        if loop is None or not begin.value:
-            return None
-        self._session.go(begin.place.root)
-        innermost = Trap(begin.value + interpreter.innermost_in_loop, 8, "write", self._task)
-        hits = self._session.hits([loop, innermost], end.place)
-        at = next((i for i, hit in enumerate(hits) if hit.place == begin.place), len(hits))
-        return self._left_last([hit for hit in hits[at:] if hit.index == 1], 0)
-
-    def _frame_of(self, entry: Hit) -> PythonFrame | None:
-        self._session.go(entry.place)
+    def _stretch_before(self, place: Place) -> _Stretch | None:
+        """What ran before a place."""
+        session = self._session
+        place = session.simplified(place)
         interpreter = self._thread.interpreter()
-        try:
-            frame = interpreter.reader().frame_here(entry.value) if interpreter else None
-        except UnreadableError:
+        thread = self._thread.address(interpreter) if interpreter else 0
+        if interpreter is None or not thread:
             return None
-        return None if frame is None or frame.file.startswith(_FROZEN) else frame
+        words = [Trap(*word, "write", self._task) for word in interpreter.frame_words(thread)]
+        if place.trap not in words:
+            return self._stretch(place, words, self._thread.top())
+        start, end = next(spans(session, place))
+        values, hits = next(hits_of(session, words, self._task, start, end))
+        index = words.index(place.trap)
+        session.go(place)
+        return self._left(place, words, index, _held(index, values, hits))
+
+    def _stretch(self, end: Place, words: list[Trap], frame: PythonFrame | None) -> _Stretch:
+        """One that ends here."""
+        own = frame is not None and not frame.file.startswith(_FROZEN)
+        return _Stretch(end, words, frame if own else None, self._thread.lines(frame) if own and frame else None)
+
+    def _left(self, end: Place, words: list[Trap], index: int, value: int) -> _Stretch:
+        """The stretch that ends here, with a write of one of the words, in which this value was before."""
+        interpreter = self._thread.interpreter()
+        if (
+            interpreter is not None and index < len(words) - 1
+        ):  # another run of the interpreter's loop, in 3.11 and 3.12
+            words = [words[0], replace(words[1], address=value + interpreter.innermost_in_loop)]
+            value = int.from_bytes(self._session.read(self._task, words[1].address, words[1].size), "little")
+        try:
+            # What has been left is still whole, at the write that says so.
+            frame = interpreter.reader().frame_here(value) if interpreter and value else None
+            return self._stretch(end, words, frame)
+        except UnreadableError:
+            return _Stretch(end, words, None, None)
+
+    def _last_of(self, stretch: _Stretch) -> Place | _Stretch | None:
+        """Where the frame of a stretch last came to a line in it; or the stretch before; None at the start."""
+        session, words, frame, lines = self._session, stretch.words, stretch.frame, stretch.lines
+        interpreter = self._thread.interpreter()
+        if interpreter is None:
+            return None
+        own = [Trap(*interpreter.instruction_word(frame.address), "write", self._task)] if frame else []
+        for start, end in spans(session, stretch.end):
+            for values, hits in hits_of(session, [*words, *own], self._task, start, end):
+                begins = [number for number, hit in enumerate(hits) if hit.index < len(words)]
+                first = begins[-1] + 1 if begins else 0
+                if lines is not None:
+                    word = _held(len(words), values, hits[:first])
+                    mark = self._last_mark(hits[first:], interpreter, lines, word, None)
+                    if mark is not None and not mark.born:
+                        return mark.place
+                for number in reversed(begins):
+                    place, index = hits[number].place, hits[number].index
+                    session.go(place)
+                    earlier = self._left(place, words, index, _held(index, values, hits[:number]))
+                    if earlier.frame is not None or earlier.words != words or number == begins[0]:
+                        return earlier
+        return None

@@ -70,19 +70,73 @@ def main():
 main()
 """
 
+CALLS = """\
+def negative(number):
+    return -number
+
+class Middle:
+    def __init__(self, *numbers):
+        self.least = max(numbers, key=negative)
+
+class Outer:
+    def __init__(self):
+        self.middle = Middle(1, 2)
+
+def closure(step):
+    before = 0
+    def numbers():
+        yield step
+        yield step + 1
+        before
+    return numbers
+
+def last():
+    pass
+
+def main():
+    outer = Outer()
+    made = closure(3)()
+    a = 1
+    b = 2
+    c = next(made)
+    d = next(made)
+    e = sum(made)
+    last()
+
+main()
+"""
+
 Line = tuple[str, int]
+LINES_OF_CALLS = [
+    *[("<module>", 23), ("<module>", 33), ("main", 24), ("__init__", 10), ("__init__", 6), ("negative", 2)],
+    *[("negative", 2), ("main", 25), ("closure", 13), ("closure", 14), ("closure", 18), ("main", 26), ("main", 27)],
+    *[("main", 28), ("numbers", 15), ("main", 29), ("numbers", 16), ("main", 30), ("numbers", 17), ("main", 31)],
+    ("last", 21),
+]
 
 
-@pytest.fixture
-def trace(interpreter: Interpreter, tmp_path: Path) -> Path:
+def _skip_unless_known(interpreter: Interpreter) -> None:
     if interpreter.version > (3, 13):
         pytest.skip("lines are known up to 3.13")
     if not LONG and not interpreter.runs_pytest:
         pytest.skip("in the long run")
+
+
+@pytest.fixture
+def trace(interpreter: Interpreter, tmp_path: Path) -> Path:
+    _skip_unless_known(interpreter)
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     harness.record(tmp_path / "trace", interpreter.path, program)
     return tmp_path / "trace"
+
+
+def _assert_same_registers(session: ReplaySession, task: int, there: list[Place], back: list[Place]) -> None:
+    for one, other in zip(there, back, strict=True):
+        session.go(one)
+        registers = session.registers(task)
+        session.go(other)
+        assert session.registers(task) == registers
 
 
 def _walk(session: ReplaySession, task: int, move: Callable[[], bool], count: int) -> list[tuple[Line, Place]]:
@@ -113,6 +167,23 @@ def test_steps_back_retrace_those_forward(start: str, trace: Path) -> None:
         functions = {line[0] for line, _ in there}
         if start.endswith("37"):
             assert functions >= {"main", "gen", "key", "__init__", "recurse"}
+
+
+@pytest.mark.timeout(300)
+def test_steps_back_into_what_c_code_has_called(interpreter: Interpreter, tmp_path: Path) -> None:
+    """Calls within calls from C, each the last thing of its function; generators that are made long before they run."""
+    _skip_unless_known(interpreter)
+    (tmp_path / "calls.py").write_text(CALLS)
+    harness.record(tmp_path / "trace", interpreter.path, tmp_path / "calls.py")
+    with TraceReader(tmp_path / "trace") as reader, ReplaySession(reader) as session:
+        session.seek("calls.py:23")
+        task = session.midway
+        way = LineWay(session, task)
+        there = _walk(session, task, way.step, len(LINES_OF_CALLS))
+        assert [line for line, _ in there] == LINES_OF_CALLS
+        back = _walk(session, task, way.rstep, len(there))
+        assert [line for line, _ in back] == [line for line, _ in reversed(there)]
+        _assert_same_registers(session, task, [place for _, place in there], [place for _, place in reversed(back)])
 
 
 @pytest.mark.timeout(3600 if LONG else 300)
@@ -152,10 +223,7 @@ work(20_000)
 def test_back_into_a_long_loop_without_events(interpreter: Interpreter, tmp_path: Path) -> None:
     """Ticks bound the search: a look at all that the loop does would take minutes. The places are those of the way
     forward."""
-    if not LONG and not interpreter.runs_pytest:
-        pytest.skip("in the long run")
-    if interpreter.version > (3, 13):
-        pytest.skip("lines are known up to 3.13")
+    _skip_unless_known(interpreter)
     (tmp_path / "loop.py").write_text(LOOP)
     harness.record(tmp_path / "trace", interpreter.path, tmp_path / "loop.py")
     with TraceReader(tmp_path / "trace") as reader, ReplaySession(reader) as session:
@@ -168,8 +236,4 @@ def test_back_into_a_long_loop_without_events(interpreter: Interpreter, tmp_path
         assert [line for line, _ in back] == [("work", 12), *last[:11]]
         there = _walk(session, task, way.step, 12)
         assert [line for line, _ in there] == [line for line, _ in reversed(back)]
-        for (_, one), (_, other) in zip(there, reversed(back), strict=True):
-            session.go(one)
-            registers = session.registers(task)
-            session.go(other)
-            assert session.registers(task) == registers
+        _assert_same_registers(session, task, [place for _, place in there], [place for _, place in reversed(back)])
