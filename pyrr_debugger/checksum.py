@@ -25,9 +25,8 @@ def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[
     """Checksums of everything that a stopped task with these mappings can write, but for the dead part of its stack.
     Raises OSError where it cannot be read.
 
-    What lies below the red zone of the stack pointer belongs to nobody (System V ABI, 3.2.2), and is not always
-    the same: ld.so's lazy binding saves vector registers there with `xsavec`, which leaves out those that the
-    processor has not noticed in use since the last interrupt.
+    What lies below the red zone of the stack pointer belongs to nobody (System V ABI, 3.2.2). Dead parts of other
+    stacks are compared.
 
     With `merged`, mappings that follow on each other are one: how the kernel divides memory depends on when the process
     was forked (is_mergeable_anon_vma, mm/vma.c).

@@ -156,6 +156,7 @@ PROGRAMS = {
     "own_dispatch": [],
     "own_segments": [],
     "red_zone": [],
+    "registers_in_use": [],
     "signal_in_libc_calls": [],
     "signal_places": [],
     "signals_at_once": [],

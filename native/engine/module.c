@@ -108,6 +108,17 @@ static PyObject *module_xstate(PyObject *self, PyObject *args)
     return bytes_of(area, size);
 }
 
+static PyObject *module_settled_xstate(PyObject *self, PyObject *args)
+{
+    (void)self;
+    int tid;
+    static uint8_t area[XSTATE_BYTES];
+    size_t size = sizeof area;
+    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
+    if (tracee_settle_xstate(tid, area, &size)) return os_error(errno);
+    return bytes_of(area, size);
+}
+
 static PyObject *module_checksum(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -1230,6 +1241,7 @@ static PyMethodDef module_methods[] = {
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
     {"registers", module_registers, METH_VARARGS, "registers(tid) -> bytes of struct user_regs_struct."},
     {"set_registers", module_set_registers, METH_VARARGS, "set_registers(tid, registers, xstate)."},
+    {"settled_xstate", module_settled_xstate, METH_VARARGS, "settled_xstate(tid) -> bytes of the XSAVE area, which stay so until the task writes to it."},
     {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
     {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
     {"leave_stopped", module_leave_stopped, METH_VARARGS, "leave_stopped(tid): trace it no more; it stays stopped."},

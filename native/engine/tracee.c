@@ -65,6 +65,22 @@ int tracee_set_xstate(pid_t tid, const void *area, size_t size)
     return ptrace(PTRACE_SETREGSET, tid, (void *)NT_X86_XSTATE, &piece) == -1 ? -1 : 0;
 }
 
+/* What the processor holds for in use (XINUSE) is no function of what a program has executed: x87 and SSE registers that have
+   their first values, behind an exec, at the beginning of a handler, are unused until the program writes one, or until
+   the next interrupt that happens to reload them, be it the host's of this machine. A program sees it: `xsavec`, by which
+   ld.so saves vector registers, leaves out what is not in use, and so does xgetbv(1). What is in use stays so: the two are told to be,
+   as the kernel itself does it in each frame of a signal (save_xstate_epilog, arch/x86/kernel/fpu/signal.c). The
+   values are those that PTRACE_GETREGSET has put into their places. */
+int tracee_settle_xstate(pid_t tid, void *area, size_t *size)
+{
+    enum { XSTATE_BV = 512, X87_AND_SSE = 3 };
+    if (tracee_get_xstate(tid, area, size)) return -1;
+    uint8_t *used = (uint8_t *)area + XSTATE_BV;
+    if (*size <= XSTATE_BV || (*used & X87_AND_SSE) == X87_AND_SSE) return 0;
+    *used |= X87_AND_SSE;
+    return tracee_set_xstate(tid, area, *size);
+}
+
 int tracee_open_memory(pid_t pid, int flags)
 {
     char path[32];
