@@ -128,6 +128,15 @@ static void restore_arguments(struct user_regs_struct *registers, const struct u
     registers->r10 = entry->r10, registers->r8 = entry->r8, registers->r9 = entry->r9;
 }
 
+/* Of a task that dies in a call: its memory and registers are compared. */
+void put_arguments_back(const struct task *task)
+{
+    struct user_regs_struct registers;
+    if (!task->in_call || task->call == CALL_PLAIN || tracee_get_registers(task->turn.tid, &registers)) return;
+    restore_arguments(&registers, &task->entry);
+    tracee_set_registers(task->turn.tid, &registers);
+}
+
 static void answer_call(struct task *task, struct user_regs_struct *registers, int64_t answer)
 {
     spoil_call(registers);

@@ -224,6 +224,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         ptrace(PTRACE_GETEVENTMSG, task->turn.tid, 0, &message);
         task->died_computing = is_clocked(task) && runs_free(task) && !task->fatal_behind && !task->fatal_fault;
         finish_interrupted(recorder, task);
+        put_arguments_back(task);
         return begin_exit(recorder, task, (int)message);
     }
     case PTRACE_EVENT_STOP: {

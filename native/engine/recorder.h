@@ -92,6 +92,8 @@ struct task {
     uint64_t mask; /* blocked signals */
     bool undisturbed; /* it blocks more, as long as its call lasts */
     uint64_t clear_child_tid, set_child_tid, robust_list;
+    struct buffer unfinished; /* what its copy of the memory has of calls that had not returned to its parent's other tasks: (address, bytes) */
+    size_t unfinished_pairs;
     uint64_t marked; /* the futex that the kernel marked when the task began to wait for it, until that is recorded */
     uint32_t mark;
     cpu_set_t affinity; /* what the program believes */

@@ -93,6 +93,7 @@ struct task *add_task(struct recorder *recorder, pid_t tid);
 enum request begin_exit(struct recorder *recorder, struct task *task, int status);
 void finish_exit(struct recorder *recorder);
 void finish_interrupted(struct recorder *recorder, struct task *task);
+void put_arguments_back(const struct task *task);
 bool is_namespace_init(pid_t pid);
 void join_group(struct task *task, struct group *group);
 struct group *new_group(pid_t pid, const struct group *like);

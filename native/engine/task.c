@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "events.h"
+#include "transfer.h"
 
 void remove_task(struct recorder *recorder, struct task *task)
 {
@@ -25,6 +26,7 @@ void remove_task(struct recorder *recorder, struct task *task)
     }
     release_descriptors(task->descriptors);
     buffer_free(&task->inputs);
+    buffer_free(&task->unfinished);
     free(task);
 }
 
@@ -106,6 +108,39 @@ static void leave_child(struct recorder *recorder, struct task *child)
     remove_task(recorder, child);
 }
 
+/* A call that has gone to sleep is finished by the kernel as soon as it can be, whosever turn it is, and its event comes when
+   the task gets its own. A fork in between copies memory that the call has written to, and in replay has not. The child
+   has not run: what it has of such a call's outputs is written to it when it starts. */
+static void keep_unfinished(const struct recorder *recorder, const struct task *parent, struct task *child)
+{
+    enum { FEW = 4096 };
+    for (const struct task *other = first_task(recorder); other; other = next_task(other)) {
+        bool apart = other == parent || other == child || !other->group || other->group->space != parent->group->space;
+        if (apart || !other->in_call || other->call != CALL_PLAIN || other->turn.state == TASK_READY) continue;
+        bool restarted = other->entry.orig_rax == SYS_restart_syscall && other->restart_row;
+        const struct syscall_row *row = restarted ? other->restart_row : other->row;
+        struct ranges ranges = {0};
+        /* Of EFAULT: all that was asked for. */
+        if (row) transfer_outputs(child->turn.tid, row, restarted ? other->restart_arguments : other->arguments, -EFAULT, &ranges);
+        size_t total = 0;
+        for (size_t i = 0; i < ranges.count; i++) total += ranges.item[i].iov_len;
+        /* Still asleep it has written nothing, but for messages that come by and by. */
+        bool gathers = other->entry.orig_rax == SYS_recvmmsg || other->entry.orig_rax == SYS_recvmsg || other->entry.orig_rax == SYS_recvfrom;
+        if (total > FEW && !gathers && tracee_state(other->turn.tid) == 'S') ranges.count = 0;
+        for (size_t i = 0; i < ranges.count; i++) {
+            uint8_t *copy = malloc(ranges.item[i].iov_len);
+            size_t got = copy ? tracee_read(child->turn.tid, (uintptr_t)ranges.item[i].iov_base, copy, ranges.item[i].iov_len) : 0;
+            if (got) {
+                wire_unsigned(&child->unfinished, (uintptr_t)ranges.item[i].iov_base);
+                wire_binary(&child->unfinished, copy, got);
+                child->unfinished_pairs++;
+            }
+            free(copy);
+        }
+        ranges_free(&ranges);
+    }
+}
+
 enum request spawned(struct recorder *recorder, struct task *parent, int event)
 {
     unsigned long message = 0;
@@ -152,6 +187,7 @@ enum request spawned(struct recorder *recorder, struct task *parent, int event)
         return REQUEST_LEFT;
     }
     if (group->space->dispatch && !space_dispatch(tid, &recorder->agent, true)) return REQUEST_FAILED;
+    if (!(flags & CLONE_VM)) keep_unfinished(recorder, parent, child);
     recorder_begin_event(recorder, EVENT_SPAWN, tid, 3);
     wire_unsigned(&recorder->events, (uint64_t)parent->turn.tid);
     wire_unsigned(&recorder->events, flags);
@@ -169,7 +205,9 @@ void start_task(struct recorder *recorder, struct task *task)
     task->started = task->at_boundary = true;
     bool written = task->set_child_tid && tracee_read(task->turn.tid, task->set_child_tid, &tid, sizeof tid) == sizeof tid;
     recorder_begin_event(recorder, EVENT_START, task->turn.tid, 2);
-    wire_array(&recorder->events, written ? 2 : 0);
+    wire_array(&recorder->events, 2 * (task->unfinished_pairs + written));
+    buffer_append(&recorder->events, task->unfinished.data, task->unfinished.size);
+    buffer_free(&task->unfinished);
     if (written) {
         wire_unsigned(&recorder->events, task->set_child_tid);
         wire_binary(&recorder->events, &tid, sizeof tid);
