@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -12,7 +13,7 @@ from .replayer import launch as replayer
 
 def main() -> None:
     """Runs `pyrr`; errors of the user's concern are one message on stderr."""
-    _fill_closed_streams()
+    _prepare_streams()
     try:
         if recording := recorder.plain_request(sys.argv[1:]):
             recorder.record(recording)
@@ -36,15 +37,18 @@ def main() -> None:
         os._exit(PyrrError.status)  # not by way of the interpreter, which would try to write the rest once more
 
 
-def _fill_closed_streams() -> None:
+def _prepare_streams() -> None:
     """Gives a stdin, stdout or stderr that is closed to the null device, or the next file that is opened, one of the
-    trace, would get its number. It is closed again in what is executed (PEP 446)."""
+    trace, would get its number; it is closed again in what is executed (PEP 446). What stdout has no bytes for, a path
+    that is not UTF-8 for example, is written with backslashes, as stderr does."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 
 from . import _engine, procfs, registers, snapshot
 from .light import NamedTuple
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Range = tuple[int, int, bool, bytes]
 """Start, end, whether untouched pages count as zero, and the sums of the pages that are not zero."""

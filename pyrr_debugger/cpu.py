@@ -9,17 +9,17 @@ dl-cacheinfo.h say what it reads; Intel SDM volume 2 (CPUID) and AMD APM volume 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
 
 from .errors import TraceError
 from .light import NamedTuple
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, TypeAlias
 
 Registers = tuple[int, int, int, int]
-Cpuid = Callable[[int, int], Registers]
+Cpuid: TypeAlias = "Callable[[int, int], Registers]"
 """(leaf, subleaf) -> (eax, ebx, ecx, edx)"""
 
 _EAX, _EBX, _ECX, _EDX = range(4)

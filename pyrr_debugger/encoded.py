@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgpack
-
 from .light import NamedTuple
 from .trace_format import EventKind
+from .wire import unpacker_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
@@ -29,8 +28,7 @@ class Encoded(NamedTuple):
 def encoded(data: bytes | memoryview, begin: int = 0, until: int | None = None) -> Iterator[Encoded]:
     """The events of a chunk, or those that lie from byte `begin` up to `until`. Raises ValueError or an exception of
     msgpack on damage."""
-    unpacker = msgpack.Unpacker(strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(memoryview(data)[begin:until])
+    unpacker = unpacker_of(memoryview(data)[begin:until])
     known: dict[tuple[int, int], bytes] = {}  # what is referred to again and again is one object
     start = begin
     for wire in unpacker:

@@ -13,19 +13,52 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 else:
     import _signal as signal  # its functions and numbers, without the enumerations around them
-    from collections import namedtuple
+    from _collections import _tuplegetter
 
     class _Fields(type):
         def __new__(meta, name, bases, namespace):
-            if not bases:
-                return super().__new__(meta, name, bases, namespace)
-            fields = list(namespace.pop("__annotations__"))
-            defaults = [namespace.pop(field) for field in fields if field in namespace]
-            base = namedtuple(name, fields, defaults=defaults, module=namespace["__module__"])
-            return type(name, (base,), {**namespace, "__slots__": ()})
+            if isinstance(bases[0], meta):
+                fields = tuple(namespace.pop("__annotations__"))
+                defaults = {field: namespace.pop(field) for field in fields if field in namespace}
+                getters = {field: _tuplegetter(at, None) for at, field in enumerate(fields)}
+                about = {"__slots__": (), "_fields": fields, "__match_args__": fields, "_field_defaults": defaults}
+                namespace = {**namespace, **getters, **about}
+            return super().__new__(meta, name, bases, namespace)
 
-    class NamedTuple(metaclass=_Fields):
-        """As typing.NamedTuple, in modules with postponed annotations."""
+    class NamedTuple(tuple, metaclass=_Fields):
+        """As typing.NamedTuple, in modules with postponed annotations. What that writes as code for each class and
+        compiles, which takes longer than to import most modules, these methods do for all."""
+
+        __slots__ = ()
+
+        def __new__(cls, *values, **named):
+            lacking = len(cls._fields) - len(values)
+            if named or not 0 <= lacking <= len(cls._field_defaults):
+                values = cls._complete(values, named)
+            elif lacking:
+                values += tuple(cls._field_defaults.values())[-lacking:]
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _complete(cls, values, named):
+            given = {**cls._field_defaults, **dict(zip(cls._fields, values, strict=False)), **named}
+            if len(values) > len(cls._fields) or given.keys() != set(cls._fields):
+                raise TypeError(f"{cls.__name__} has the fields {', '.join(cls._fields)}")
+            if not named.keys().isdisjoint(cls._fields[: len(values)]):
+                raise TypeError(f"{cls.__name__} got a field twice")
+            return [given[field] for field in cls._fields]
+
+        def _replace(self, /, **named):
+            return type(self)(**{**self._asdict(), **named})
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self._asdict().items())})"
 
     class suppress:
         """As contextlib.suppress."""

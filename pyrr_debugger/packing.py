@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgpack
-
+from . import _engine
 from .encoded import encoded
 from .errors import PyrrError
 from .events import SyscallEvent
@@ -121,7 +120,7 @@ def _write(
             with archive.open(zipfile.ZipInfo("events"), "w", force_zip64=True) as target:
                 for chunk in _redacted(reader, redaction, sums):
                     target.write(chunk)
-        _add(archive, "header", _compress(msgpack.packb(header)))
+        _add(archive, "header", _compress(_engine.pack(header)))
 
 
 def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -148,7 +147,7 @@ def _redacted(reader: TraceReader, redaction: Redaction, sums: dict[str, int]) -
     for index, chunk in enumerate(reader.chunks):
         stored = encoded(reader.data_of(index))
         events = [redaction.event(chunk.first + at, event.wire, sums) for at, event in enumerate(stored)]
-        frame = _compress(b"".join(map(msgpack.packb, events)))
+        frame = _compress(b"".join(map(_engine.pack, events)))
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, chunk.first, chunk.events, len(frame), zlib.crc32(frame))
         yield head + HEAD_CRC.pack(zlib.crc32(head)) + frame
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import zlib
 
-import msgpack
-
 from . import _engine
 from .encoded import encoded
 from .errors import TraceError
@@ -14,6 +12,7 @@ from .events import EndEvent, decode
 from .light import NamedTuple
 from .trace_format import CHECKPOINTS, HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
 from .trace_place import place_of
+from .wire import UnpackException, unpacked
 from .zstd import zstandard
 
 TYPE_CHECKING = False  # see light.py
@@ -107,11 +106,11 @@ class TraceReader:
             raise TraceError(f"{self.path} holds no event: the recorder ended before the first one was written")
         try:
             plain = zstandard.ZstdDecompressor().decompress(packed, max_output_size=1 << 24)
-            header = msgpack.unpackb(plain, strict_map_key=False)
+            header = unpacked(plain)
             version = header["format"]
             if not isinstance(header["command"], list):
                 raise TypeError("command")
-        except (zstandard.ZstdError, ValueError, KeyError, TypeError, msgpack.UnpackException) as error:
+        except (zstandard.ZstdError, ValueError, KeyError, TypeError, UnpackException) as error:
             raise TraceError(f"{self.path}: the header is damaged ({error})") from None
         if version not in READABLE:
             known = " and ".join(map(str, READABLE))
@@ -150,8 +149,8 @@ class TraceReader:
         if last.events != 1 or self._tail:
             return None
         try:
-            event = decode(last.first, 0, msgpack.unpackb(self.data_of(len(self.chunks) - 1), strict_map_key=False))
-        except (ValueError, msgpack.UnpackException) as error:
+            event = decode(last.first, 0, unpacked(self.data_of(len(self.chunks) - 1)))
+        except (ValueError, UnpackException) as error:
             raise TraceError(f"{self.path}: the chunk of event {last.first} is damaged ({error})") from None
         return event if isinstance(event, EndEvent) else None
 
@@ -221,7 +220,7 @@ class TraceReader:
                 event = decode(number, time, stored.wire)
                 number, time = number + 1, event.time
                 yield event
-        except (ValueError, msgpack.UnpackException, UnicodeDecodeError) as error:
+        except (ValueError, UnpackException, UnicodeDecodeError) as error:
             first = self.chunks[index].first
             raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
 

@@ -11,16 +11,15 @@ import errno
 import os
 import zlib
 from _queue import SimpleQueue
-from collections.abc import Callable
 
-import msgpack
-
+from . import _engine
 from .light import signal, suppress
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     import zstandard
@@ -160,9 +159,9 @@ class TraceWriter:
         return self._compressor.compress(content)
 
     def _write_header(self) -> None:
-        packed = self._compress(msgpack.packb({"format": FORMAT, **self._header()}))
+        header = self._compress(_engine.pack({"format": FORMAT, **self._header()}))
         with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
-            _write_all(file, packed)
+            _write_all(file, header)
 
     def _write_file(self, hash_: str, content: bytes) -> None:
         path = self._stored(hash_)

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 else:
 
     def _extension() -> Any:
-        from importlib.machinery import PathFinder
-        from importlib.util import module_from_spec
+        # importlib.machinery and importlib.util have them, and import contextlib and warnings along.
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import PathFinder
 
         package = PathFinder.find_spec("zstandard")
         spec = package and PathFinder.find_spec("zstandard.backend_c", package.submodule_search_locations)

@@ -6,12 +6,15 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Iterator
 
 from .. import _engine, procfs
 from ..light import NamedTuple
 from ..trace_format import FilePiece, hash_of
 from ..trace_writer import TraceWriter
+
+TYPE_CHECKING = False  # see light.py
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _ELF_MAGIC = b"\x7fELF"
 _WHOLE_FILE_LIMIT = 1 << 20

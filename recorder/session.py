@@ -6,9 +6,6 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable
-
-import msgpack
 
 from .. import _engine, procfs, snapshot
 from ..agent import agent_image
@@ -25,6 +22,7 @@ from .sites import note_used, sites_of
 
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
     from typing import Any, TypeAlias
 
@@ -287,9 +285,7 @@ class RecordingSession:
                     continue
 
     def _emit(self, kind: int, task: int, *items: object) -> None:
-        packer = msgpack.Packer()
-        payload = b"".join(packer.pack(item) for item in items)
-        self._engine.emit(kind, task, len(items), payload)
+        self._engine.emit(kind, task, items)
 
     def _flush(self) -> None:
         first, count, data, time = self._engine.take()
@@ -340,7 +336,7 @@ class RecordingSession:
                 self._learn_code(task, mapping.start, size, piece)
         image = snapshot.take(process, pieces, maps).to_wire()
         image["agent"] = _engine.AGENT[0] if agent else 0
-        image["inputs"] = msgpack.unpackb(self._engine.inputs() or b"\x90", strict_map_key=False)
+        image["inputs"] = self._engine.inputs()
         image["cwd"] = os.readlink(f"/proc/{process}/cwd")
         image["descriptors"] = [[d.number, d.target, d.pos, d.flags] for d in procfs.descriptors(process)]
         image["status"] = status_text(process)
@@ -454,7 +450,7 @@ class RecordingSession:
         """A file changed that is or was mapped: mappings show what it now holds. Or the kernel
         has copied a file to the program's stdout or stderr."""
         if nr in (_SYS_SENDFILE, _SYS_COPY_FILE_RANGE):
-            self._engine.complete(0, b"", _copied(task, nr, args, result))
+            self._engine.complete([], _copied(task, nr, args, result))
             return
         if nr == _SYS_PROCESS_VM_WRITEV:
             self._complete(
@@ -513,11 +509,10 @@ class RecordingSession:
         return outputs
 
     def _complete(self, outputs: Any) -> None:
-        packer = msgpack.Packer()
-        packed = b"".join(
-            packer.pack(address) + packer.pack(c if isinstance(c, bytes) else c.to_wire()) for address, c in outputs
-        )
-        self._engine.complete(len(outputs), packed)
+        wire: list[object] = []
+        for address, content in outputs:
+            wire += address, content if isinstance(content, bytes) else content.to_wire()
+        self._engine.complete(wire)
 
     def _checksum(self, task: int, process: int, arrived: int = 1, maps: list[procfs.Mapping] | None = None) -> None:
         from .. import checksum  # first needed where the program has started, mostly where it ends

@@ -6,8 +6,6 @@ import os
 import signal
 from typing import Any
 
-import msgpack
-
 from ..events import (
     ChecksumEvent,
     ContinuedEvent,
@@ -28,6 +26,7 @@ from ..events import (
 )
 from ..registers import NAMES
 from ..syscalls.format import decode, format_call
+from ..wire import UnpackException
 
 _WHERE = ("behind the event", "at a system call", "fault")
 
@@ -125,7 +124,7 @@ def arguments_of(event: ExecEvent) -> list[str]:
     """The argv of a program image, from the top of its stack as the kernel laid it out; [] where that is lost."""
     try:
         return _read_argv(event.image)
-    except (KeyError, IndexError, ValueError, TypeError, StopIteration, msgpack.UnpackException):
+    except (KeyError, IndexError, ValueError, TypeError, StopIteration, UnpackException):
         return []
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgpack
-
+from .. import _engine
 from ..encoded import encoded
 from ..errors import PyrrError
 from ..events import Event, ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, SyscallEvent
@@ -22,7 +21,7 @@ _MMAP, _SHMAT = 9, 30
 _SHM_RDONLY = 0o10000
 _PROT_WRITE, _MAP_SHARED_TYPES, _MAP_ANONYMOUS = 2, (1, 3), 0x20
 _ITEMS_BEFORE_STREAM = 9
-_NOTHING = msgpack.packb([int(EventKind.NOTE), 0, 0, ""])
+_NOTHING = _engine.pack([int(EventKind.NOTE), 0, 0, ""])
 
 
 @dataclass(eq=False)
@@ -125,9 +124,9 @@ class Selection:
             if number not in self:
                 kept.append(_NOTHING)
             elif self._is_foreign_output(number, event.wire):
-                kept.append(msgpack.packb(event.wire[:_ITEMS_BEFORE_STREAM]))
+                kept.append(_engine.pack(event.wire[:_ITEMS_BEFORE_STREAM]))
             else:  # what an event refers to may be left out
-                kept.append(msgpack.packb(event.wire) if event.refers else data[event.start : event.end])
+                kept.append(_engine.pack(event.wire) if event.refers else data[event.start : event.end])
         return b"".join(kept)
 
     def _is_foreign_output(self, number: int, wire: list[object]) -> bool:

@@ -6,8 +6,6 @@ import contextlib
 import os
 import time
 
-import msgpack
-
 from .. import _engine, checksum, cpu, procfs, registers, snapshot
 from ..agent import agent_image
 from ..errors import PyrrError, TraceError
@@ -25,6 +23,7 @@ from ..events import (
 )
 from ..light import NamedTuple
 from ..trace_format import EVENT_KINDS, FilePiece
+from ..wire import UnpackException, unpacked
 from .ahead import ChunksAhead
 from .sharing import memory_of
 
@@ -843,8 +842,8 @@ class ReplaySession:
     def _current(self) -> Event:
         """The next event, decoded alone: its whole chunk would take longer than it takes to replay."""
         try:
-            wire = msgpack.unpackb(self._engine.event(), strict_map_key=False)
-        except (OSError, ValueError, msgpack.UnpackException) as error:
+            wire = unpacked(self._engine.event())
+        except (OSError, ValueError, UnpackException) as error:
             raise TraceError(f"{self.trace.path}: event {self.position} is damaged ({error})") from None
         return decode(self.position, 0, wire)
 

@@ -14,11 +14,10 @@ from contextlib import suppress
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgpack
-
-from .. import snapshot
+from .. import _engine, snapshot
 from ..errors import TraceError
 from ..trace_format import CHECKPOINTS, FilePiece, hash_of
+from ..wire import UnpackException, unpacked
 from ..zstd import zstandard
 from .session import MappedPiece
 from .tree import Actor, Space, Tree
@@ -38,7 +37,7 @@ _TRAILER_BYTES = _TRAILER.size + _TRAILER_CRC.size
 _LARGEST = 1 << 30
 _LEVEL = 1
 _CHUNK = struct.Struct("<QQQI")
-_SYMPTOMS = OSError, LookupError, TypeError, ValueError, OverflowError, zstandard.ZstdError, msgpack.UnpackException
+_SYMPTOMS = OSError, LookupError, TypeError, ValueError, OverflowError, zstandard.ZstdError, UnpackException
 
 
 class StoredCheckpoint(NamedTuple):
@@ -117,7 +116,7 @@ class Writer:
             ],
             "stack": [[process, *span] for process, span in checkpoint.stack.items()],
         }
-        frame = self._compressor.compress(msgpack.packb(wire))
+        frame = self._compressor.compress(_engine.pack(wire))
         place = Place(checkpoint.position, checkpoint.cost, len(self._lengths), self._end, len(frame))
         self._write(frame)
         self._places.append(place)
@@ -130,7 +129,7 @@ class Writer:
             "pages": self._lengths.tobytes(),
             "checkpoints": [list(place) for place in self._places],
         }
-        frame = self._compressor.compress(msgpack.packb(index))
+        frame = self._compressor.compress(_engine.pack(index))
         trailer = _TRAILER.pack(_MAGIC, _TRAILER_BYTES - 8, self._end, len(frame), zlib.crc32(frame))
         self._write(frame)
         self._write(trailer + _TRAILER_CRC.pack(zlib.crc32(trailer)))
@@ -292,7 +291,7 @@ def _mapped(start: int, end: int, piece: Any) -> MappedPiece:
 
 def _unpacked(frame: bytes) -> dict[str, Any]:
     plain = zstandard.ZstdDecompressor().decompress(frame, max_output_size=_LARGEST)
-    wire = msgpack.unpackb(plain, strict_map_key=False)
+    wire = unpacked(plain)
     if not isinstance(wire, dict):
         raise TypeError("no map")
     return wire

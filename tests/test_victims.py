@@ -78,6 +78,7 @@ NAMES = [
     "long_directory",
     "mapped_again",
     "mapped_files",
+    "names_not_utf8",
     "mapped_growth",
     "mapped_one_by_one",
     "memory_management",

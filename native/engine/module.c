@@ -22,6 +22,7 @@
 #include "live.h"
 #include "recorder.h"
 #include "offer.h"
+#include "pack.h"
 #include "replayer.h"
 #include "step.h"
 #include "transfer.h"
@@ -41,6 +42,16 @@ static PyObject *arguments_of(const uint64_t arguments[6])
 }
 
 /* --- memory and registers of any traced task --- */
+
+static PyObject *module_pack(PyObject *self, PyObject *value)
+{
+    (void)self;
+    struct buffer packed = {0};
+    PyObject *result = NULL;
+    if (pack(&packed, value)) result = packed.failed ? PyErr_NoMemory() : bytes_of(packed.data, packed.size);
+    buffer_free(&packed);
+    return result;
+}
 
 static PyObject *module_read(PyObject *self, PyObject *args)
 {
@@ -345,31 +356,41 @@ static PyObject *Recorder_take(PyObject *self, PyObject *args)
 static PyObject *Recorder_emit(PyObject *self, PyObject *args)
 {
     int kind, task;
-    Py_ssize_t items;
-    Py_buffer payload;
-    if (!PyArg_ParseTuple(args, "iiny*", &kind, &task, &items, &payload)) return NULL;
+    PyObject *items;
+    if (!PyArg_ParseTuple(args, "iiO!", &kind, &task, &PyTuple_Type, &items)) return NULL;
     struct recorder *state = &((Recorder *)self)->state;
-    recorder_begin_event(state, (unsigned)kind, task, (size_t)items);
-    buffer_append(&state->events, payload.buf, (size_t)payload.len);
-    PyBuffer_Release(&payload);
+    struct buffer packed = {0}; /* apart: what cannot be packed must not leave half an event */
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(items); i++) {
+        if (pack(&packed, PyTuple_GET_ITEM(items, i))) continue;
+        buffer_free(&packed);
+        return NULL;
+    }
+    recorder_begin_event(state, (unsigned)kind, task, (size_t)PyTuple_GET_SIZE(items));
+    buffer_append(&state->events, packed.data, packed.size);
+    state->events.failed |= packed.failed;
+    buffer_free(&packed);
     Py_RETURN_NONE;
 }
 
 static PyObject *Recorder_complete(PyObject *self, PyObject *args)
 {
-    Py_buffer outputs, sent = {0};
-    Py_ssize_t pairs;
-    if (!PyArg_ParseTuple(args, "ny*|y*", &pairs, &outputs, &sent)) return NULL;
+    PyObject *outputs;
+    Py_buffer sent = {0};
+    if (!PyArg_ParseTuple(args, "O!|y*", &PyList_Type, &outputs, &sent)) return NULL;
     struct recorder *state = &((Recorder *)self)->state;
     state->extra.size = 0;
-    state->extra_pairs = (size_t)pairs;
-    buffer_append(&state->extra, outputs.buf, (size_t)outputs.len);
-    PyBuffer_Release(&outputs);
+    state->extra_pairs = (size_t)PyList_GET_SIZE(outputs) / 2;
+    bool packed = true;
+    for (Py_ssize_t i = 0; packed && i < PyList_GET_SIZE(outputs); i++) {
+        packed = pack(&state->extra, PyList_GET_ITEM(outputs, i));
+    }
+    if (!packed) state->extra.size = state->extra_pairs = 0;
     state->sent.size = 0;
     if (sent.obj) {
         buffer_append(&state->sent, sent.buf, (size_t)sent.len);
         PyBuffer_Release(&sent);
     }
+    if (!packed) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -377,13 +398,22 @@ static PyObject *Recorder_inputs(PyObject *self, PyObject *args)
 {
     (void)args;
     struct task *subject = ((Recorder *)self)->state.subject;
-    if (!subject) return bytes_of("", 0);
-    struct buffer whole = {0};
-    wire_array(&whole, 2 * subject->input_pairs);
-    buffer_append(&whole, subject->inputs.data, subject->inputs.size);
-    PyObject *result = whole.failed ? PyErr_NoMemory() : bytes_of(whole.data, whole.size);
-    buffer_free(&whole);
-    return result;
+    PyObject *inputs = PyList_New(0);
+    if (!inputs || !subject) return inputs;
+    struct cursor cursor = {subject->inputs.data, subject->inputs.data + subject->inputs.size, false};
+    for (size_t i = 0; i < subject->input_pairs; i++) {
+        size_t size;
+        uint64_t address = read_unsigned(&cursor);
+        const char *data = (const char *)read_binary(&cursor, &size);
+        PyObject *pair[] = {PyLong_FromUnsignedLongLong(address), bytes_of(data, size)};
+        bool added = pair[0] && pair[1] && PyList_Append(inputs, pair[0]) == 0 && PyList_Append(inputs, pair[1]) == 0;
+        Py_XDECREF(pair[0]);
+        Py_XDECREF(pair[1]);
+        if (added) continue;
+        Py_DECREF(inputs);
+        return NULL;
+    }
+    return inputs;
 }
 
 static PyObject *Recorder_patch(PyObject *self, PyObject *args)
@@ -551,9 +581,9 @@ static PyMethodDef Recorder_methods[] = {
     {"spawn", Recorder_spawn, METH_VARARGS, "spawn(path, argv, envp) -> pid: start a program, seized."},
     {"run", Recorder_run, METH_NOARGS, "run() -> request: record until policy is needed."},
     {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data, time): the events since the last time, and when the last one was."},
-    {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items, payload): append an event of policy."},
-    {"complete", Recorder_complete, METH_VARARGS, "complete(pairs, outputs): add outputs to the pending call."},
-    {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> bytes: what the subject's call has read, as msgpack."},
+    {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items): append an event of policy."},
+    {"complete", Recorder_complete, METH_VARARGS, "complete(outputs[, sent]): add outputs, addresses and contents in turn, to the pending call."},
+    {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> list: what the subject's call has read, addresses and contents in turn."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},
     {"clock", Recorder_clock, METH_VARARGS, "clock(task, start, end, places): ticking places, relative to a mapping."},
@@ -1237,6 +1267,7 @@ static PyObject *module_unpatched(PyObject *self, PyObject *args)
 }
 
 static PyMethodDef module_methods[] = {
+    {"pack", module_pack, METH_O, "pack(value) -> bytes: as msgpack, paths with their own bytes."},
     {"read", module_read, METH_VARARGS, "read(pid, address, size) -> bytes, shorter where memory ends."},
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
     {"registers", module_registers, METH_VARARGS, "registers(tid) -> bytes of struct user_regs_struct."},

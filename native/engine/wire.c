@@ -65,13 +65,36 @@ void wire_binary(struct buffer *buffer, const void *data, size_t size)
     if (place && size) memcpy(place, data, size);
 }
 
-void wire_text(struct buffer *buffer, const char *text)
+void wire_text_of(struct buffer *buffer, const char *text, size_t size)
 {
-    size_t size = strlen(text);
     if (size < 32) put_big_endian(buffer, (uint8_t)(0xa0 | size), 0, 0);
+    else if (size <= UINT8_MAX) put_big_endian(buffer, 0xd9, size, 1);
+    else if (size <= UINT16_MAX) put_big_endian(buffer, 0xda, size, 2);
     else put_big_endian(buffer, 0xdb, size, 4);
     buffer_append(buffer, text, size);
 }
+
+void wire_text(struct buffer *buffer, const char *text) { wire_text_of(buffer, text, strlen(text)); }
+
+void wire_map(struct buffer *buffer, size_t count)
+{
+    if (count < 16) put_big_endian(buffer, (uint8_t)(0x80 | count), 0, 0);
+    else if (count <= UINT16_MAX) put_big_endian(buffer, 0xde, count, 2);
+    else put_big_endian(buffer, 0xdf, count, 4);
+}
+
+#ifndef PYRR_AGENT /* which has no floating point */
+void wire_double(struct buffer *buffer, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    put_big_endian(buffer, 0xcb, bits, 8);
+}
+#endif
+
+void wire_nil(struct buffer *buffer) { put_big_endian(buffer, 0xc0, 0, 0); }
+
+void wire_bool(struct buffer *buffer, bool value) { put_big_endian(buffer, value ? 0xc3 : 0xc2, 0, 0); }
 
 static uint64_t take(struct cursor *cursor, size_t bytes)
 {

@@ -25,6 +25,11 @@ void wire_binary(struct buffer *buffer, const void *data, size_t size);
 /* Writes the head of a binary of `size` bytes and returns the place for them. */
 uint8_t *wire_binary_reserve(struct buffer *buffer, size_t size);
 void wire_text(struct buffer *buffer, const char *text);
+void wire_text_of(struct buffer *buffer, const char *text, size_t size);
+void wire_map(struct buffer *buffer, size_t count);
+void wire_nil(struct buffer *buffer);
+void wire_double(struct buffer *buffer, double value);
+void wire_bool(struct buffer *buffer, bool value);
 
 /* A cursor over hostile bytes: every reader checks bounds and types, and sets `bad` once and for all. */
 struct cursor {
