@@ -982,20 +982,21 @@ class ReplaySession:
         self._engine.advance(task)
 
     def _limit_stack(self, event: SyscallEvent) -> None:
-        """How far a stack may grow has changed; the last output lies where the stack began then."""
+        """How far a stack may grow has changed; the last output in it lies where it began then."""
         process = self._process[event.task]
         if event.others:
-            start, process = event.others[0][0], event.others[0][1].process
-        elif (event.nr == _SETRLIMIT or event.args[0] in (0, process)) and event.outputs:
-            start = event.outputs[-1][0]
-        else:
+            process = event.others[0][1].process
+        elif event.nr != _SETRLIMIT and event.args[0] not in (0, process):
             return
         if process not in self._stack:
             return
         lowest, end = self._stack[process]
+        outputs = [address for address, _ in event.others or event.outputs if lowest <= address < end]
+        if not outputs:
+            return
         limit = int.from_bytes(event.inputs[0][1][:8], "little")
         task = self._task_of(process)
-        wanted = snapshot.lowest_stack(limit, start, end)
+        wanted = snapshot.lowest_stack(limit, outputs[-1], end)
         self._stack[process] = snapshot.move_stack(self._engine, task, self.real(task), lowest, wanted), end
 
     def _task_of(self, process: int) -> int:

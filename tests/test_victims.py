@@ -238,6 +238,17 @@ def test_victim_is_recorded_and_replayed(
     assert_recorded_and_replayed(name, prepare(name, interpreter), way, around, trace, scratch)
 
 
+@pytest.mark.parametrize("name", NAMES if harness.LONG else ["stack_limit"])
+def test_victim_is_recorded_where_nothing_is_known_of_its_files(
+    name: str, one_interpreter: Interpreter, prepare: Prepare, around: Surroundings, trace: Path, scratch: Path
+) -> None:
+    """Every site is patched when the first call has come from it, which changes the event of that call."""
+    home = scratch.parent / "empty"
+    home.mkdir()
+    around = surroundings_of(name, replace(around, env={**(around.env or {}), "HOME": str(home)}))
+    assert_recorded_and_replayed(name, prepare(name, one_interpreter), (), around, trace, scratch)
+
+
 @pytest.fixture
 def program(request: pytest.FixtureRequest, compiled: Callable[..., Path]) -> Path:
     """A victim in C, compiled."""
