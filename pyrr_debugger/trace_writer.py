@@ -48,6 +48,8 @@ class TraceWriter:
         self._sums: dict[str, int] = {}
         self._compressor: zstandard.ZstdCompressor | None = None
         self._cache = FileCache()
+        # An empty header tells that the recorder ended before there was anything to replay.
+        self._header_file = open(os.path.join(path, "header"), "xb", buffering=0)  # noqa: SIM115 (closed when written)
         self._events = open(os.path.join(path, "events"), "xb", buffering=0)  # noqa: SIM115 (closed by close)
         self._queue: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
         self._room: SimpleQueue[None] = SimpleQueue()
@@ -94,10 +96,7 @@ class TraceWriter:
 
     def sums(self) -> list[str | int]:
         """Name and CRC-32 of the stored files, flat, in the order of their use. Waits until they are written."""
-        done = _thread.allocate_lock()
-        done.acquire()
-        self._put(done.release)
-        done.acquire()
+        self._settle()
         sums: list[str | int] = []
         for hash_ in self._known:
             with suppress(OSError, ValueError):
@@ -113,16 +112,27 @@ class TraceWriter:
         return crc
 
     def add_chunk(self, first: int, count: int, data: bytes | memoryview) -> None:
-        """Appends `count` encoded events."""
+        """Appends `count` encoded events. The first of all are on the disk when this returns: on a busy machine the
+        thread may not have begun, and if the recorder were killed all would be lost."""
         if count:
             self.begin()
             self._put(self._try, self._write_chunk, first, count, data)
+            if first == 0:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Waits until everything so far is written."""
+        done = _thread.allocate_lock()
+        done.acquire()
+        self._put(done.release)
+        done.acquire()
 
     def close(self) -> None:
         """Waits until all is written."""
         self._queue.put(None)
         self._ended.acquire()
         self._events.close()
+        self._header_file.close()
 
     def discard(self) -> None:
         """Removes the trace, closed before."""
@@ -160,7 +170,7 @@ class TraceWriter:
 
     def _write_header(self) -> None:
         header = self._compress(_engine.pack({"format": FORMAT, **self._header()}))
-        with open(os.path.join(self.path, "header"), "xb", buffering=0) as file:
+        with self._header_file as file:
             _write_all(file, header)
 
     def _write_file(self, hash_: str, content: bytes) -> None:
