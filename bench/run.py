@@ -3,8 +3,9 @@
 Each workload runs bare, under strace (if there is one), recorded with and without the agent, and replayed; the runs
 take turns so that a slow moment of the machine hits all alike, and the table shows medians. It judges nothing.
 The computation and the server time themselves, without their start; under replay that time is the recorded one, so that
-the whole is timed. The server needs gunicorn (pip install '.[bench]'); for the suite of click an environment is made
-in the user's cache, once.
+the whole is timed. For the others the table also has the ratios of what is left when each way's own start-up, measured
+in the same run, is taken away: what a longer program sees. The server needs gunicorn (pip install '.[bench]'); for the
+suite of click an environment is made in the user's cache, once.
 """
 
 from __future__ import annotations
@@ -28,10 +29,11 @@ from rich.table import Table
 HERE = Path(__file__).resolve().parent
 PYRR = str(Path(sys.executable).parent / "pyrr")
 GUNICORN = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind=unix:{socket}", "--pid", "{socket}.pid"]
+START = "start-up"
 WORKLOADS = {
+    START: [sys.executable, "-c", "pass"],
     "200k system calls": [sys.executable, str(HERE / "syscalls.py")],
     "computation": [sys.executable, str(HERE / "compute.py")],
-    "start-up": [sys.executable, "-c", "pass"],
     "10k thread switches and back": [sys.executable, str(HERE / "ping_pong.py")],
     "50k inserts into sqlite": [sys.executable, str(HERE / "inserts.py")],
     "import of 30 modules": [sys.executable, str(HERE / "imports.py")],
@@ -131,6 +133,15 @@ def bytes_per_event(trace: Path, timeout: float) -> str:
         return "-"
 
 
+def less_start(way: str, workload: str, medians: dict[str, float], starts: dict[str, float]) -> str:
+    """The ratio of a way without its start-up, where the workload has one in its time."""
+    if workload == START or way not in medians or way not in starts or not {"native"} <= medians.keys() & starts.keys():
+        return "-"
+    whole = workload not in TIME_THEMSELVES
+    native = medians["native"] - starts["native"] * whole
+    return f"{(medians[way] - starts[way] * (whole or way == 'replay')) / native:.2f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="a part of its name (default: all)")
@@ -141,13 +152,15 @@ def main() -> None:
     ways = [way for way in WAYS if way not in options.without and (way != "strace" or shutil.which("strace"))]
     table = Table(title=f"Ratios to native, medians of {options.runs} interleaved runs")
     table.add_column("workload")
-    for heading in (*ways, "event bytes/event"):
+    for heading in (*ways, *(f"{way} less start" for way in ways[1:]), "event bytes/event"):
         table.add_column(heading, justify="right")
+    starts: dict[str, float] = {}
     failures = []
     with tempfile.TemporaryDirectory() as directory:
         trace = Path(directory, "trace")
         for workload in WORKLOADS:
-            if options.workloads and not any(part in workload for part in options.workloads):
+            chosen = not options.workloads or any(part in workload for part in options.workloads)
+            if not chosen and workload != START:
                 continue
             times: dict[str, list[float]] = {way: [] for way in ways}
             failed: dict[str, str] = {}
@@ -165,6 +178,7 @@ def main() -> None:
                         times[way].append(result)
             failures += [f"{workload}, {way}: {reason}" for way, reason in failed.items()]
             medians = {way: statistics.median(times[way]) for way in ways if times[way] and way not in failed}
+            starts = starts or medians
             cells = [
                 "failed" if way not in medians
                 else f"{medians[way] * 1000:.0f} ms" if way == "native"
@@ -172,6 +186,7 @@ def main() -> None:
                 else "-"
                 for way in ways
             ]  # fmt: skip
+            cells += [less_start(way, workload, medians, starts) for way in ways[1:]]
             table.add_row(workload, *cells, bytes_per_event(trace, options.timeout))
             remove(trace)
             remove(Path(f"{trace}.no-agent"))
