@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import pyrr_debugger
+
 _LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx")
 
@@ -40,7 +42,12 @@ def make(root: Path, *shared: Path) -> list[str]:
         (root / path).mkdir(parents=True)
     for link in links:
         (root / link.relative_to("/")).symlink_to(link.readlink())
-    for path in (*(one.resolve() for one in folders), Path("/proc"), Path("/dev/pts"), own, Path(sys.prefix), *shared):
+    package = Path(pyrr_debugger.__file__).parent
+    parts = [package, *(part.resolve() for part in package.iterdir() if part.is_symlink())]
+    # Where pyrr is installed to be edited, its code lies outside of its environment.
+    code = [part for part in parts if not part.is_relative_to(sys.prefix)]
+    libraries = [one.resolve() for one in folders]
+    for path in (*libraries, Path("/proc"), Path("/dev/pts"), own, Path(sys.prefix), *code, *shared):
         bind(path)
     for name in _DEVICES:
         bind(Path("/dev", name))

@@ -455,3 +455,64 @@ def test_policy_files() -> None:
     ):
         with pytest.raises(PyrrError, match="policy"):
             policy.parse(text)
+
+
+LISTENER = """
+import os, socket, sys, threading
+
+os.chdir(sys.argv[1])
+os.umask(0o77)
+server = socket.socket(socket.AF_UNIX)
+server.bind("socket")
+server.listen()
+gone = socket.socket(socket.AF_UNIX)
+gone.bind("other")
+gone.listen()
+os.unlink("other")
+print("amid", flush=True)
+
+def answer():
+    connection, _ = server.accept()
+    connection.sendall(b"answer to " + connection.recv(100))
+
+thread = threading.Thread(target=answer)
+thread.start()
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1] + "/socket")
+client.sendall(b"question")
+print(client.recv(100), server.getsockname(), oct(os.stat("socket").st_mode), os.listdir("."), flush=True)
+thread.join()
+"""
+
+
+def test_name_of_a_unix_socket(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    """It is where the program had it, whatever the directory of whoever resumes; or it is said why not."""
+    import socket
+
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    trace, printed = record(one_interpreter, tmp_path, LISTENER, folder)
+    assert printed[1].startswith("b'answer to question' socket 0o140700 ['socket']")
+    words = ("--yes", "--to", "output:/^amid/")
+    again = resume(trace, *words, around=Surroundings(cwd=tmp_path))
+    assert lines(again) == printed
+    (folder / "socket").unlink()
+    folder.rmdir()
+    anew = resume(trace, *words)
+    assert lines(anew) == printed
+    assert b"folder is gone and is made again for it" in anew.stderr
+    (folder / "socket").unlink()
+    for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+        with socket.socket(socket.AF_UNIX, kind) as other:
+            other.bind(str(folder / "socket"))
+            if kind == socket.SOCK_STREAM:
+                other.listen()
+            taken = resume(trace, *words)
+        assert taken.status == 2
+        assert b"another program is listening there: end that, or choose dead" in taken.stderr
+        (folder / "socket").unlink()
+    (folder / "socket").write_text("precious")
+    other_file = resume(trace, *words)
+    assert other_file.status == 2
+    assert b"there is another file now" in other_file.stderr
+    assert (folder / "socket").read_text() == "precious"

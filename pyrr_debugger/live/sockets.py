@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
+import stat
 import struct
+import tempfile
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +31,7 @@ class Sockets:
     def __init__(self, state: model.ProgramState, contents: Contents, policy: Policy) -> None:
         self._contents = contents
         self._policy = policy
+        self._processes = list(state.processes.values())
         self._living: dict[int, model.Socket] = {
             slot.description.id: slot.description
             for process in state.processes.values()
@@ -56,10 +60,26 @@ class Sockets:
             decision.text = "it is connected anew"
             decision.make = lambda: _connected(description)
         elif choice in ("bind", "rebuild"):
-            decision.make = lambda: _bound(description)
+            if description.bound_path:
+                decision.text, decision.refused = _place(description.bound_path)
+            decision.make = lambda: self._make_bound(description)
         elif choice == "refuse":
             decision.text = "it would have to be connected anew"
         return decision
+
+    def _make_bound(self, description: model.Socket) -> int:
+        before = os.umask(self._umask_of(description))
+        try:
+            return _bound(description)
+        finally:
+            os.umask(before)
+
+    def _umask_of(self, description: model.Socket) -> int:
+        """That of a process that has a socket: who may connect to it by its path."""
+        for process in self._processes:
+            if any(slot.description is description for slot in process.descriptors.values()):
+                return process.directories.umask or 0
+        return 0o077
 
     def _is_inner(self, description: model.Socket) -> bool:
         return any(other.peer == description.id for other in self._living.values())
@@ -152,12 +172,10 @@ def _bound(description: model.Socket) -> int:
         if description.local and description.state != "new":
             if _SO_REUSEADDR not in description.options and description.family in _INTERNET:
                 one.setsockopt(*_SO_REUSEADDR, 1)  # connections of before may linger
-            path = _path(description)
-            if path and not path.startswith("@") and description.family == socket.AF_UNIX:
-                os.makedirs(os.path.dirname(path) or ".", mode=0o700, exist_ok=True)
-                with suppress(FileNotFoundError):
-                    os.unlink(path)
-            one.bind(address(description.local))
+            if description.family == socket.AF_UNIX and description.local[2:3] not in (b"", b"\0"):
+                _bind_path(one, description)
+            else:
+                one.bind(address(description.local))
         if description.state == "listening":
             one.listen(description.backlog or 0)
         elif description.state == "connected" and description.remote:
@@ -166,6 +184,51 @@ def _bound(description: model.Socket) -> int:
         one.close()
         raise PyrrError(f"{address_text(description.local)} cannot be bound again: {error.strerror}") from None
     return one.detach()
+
+
+def _bind_path(one: socket.socket, description: model.Socket) -> None:
+    """Binds a Unix socket where its name was at the position. Raises OSError."""
+    path, name = description.bound_path, os.fsdecode(address(description.local))
+    if path is None:  # it had none any more
+        with tempfile.TemporaryDirectory() as folder:
+            one.bind(os.path.join(folder, "socket"))
+        return
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.unlink(path)  # of before: nobody has it (_place)
+    # By the name that it was given, which others may ask for, and which may have to be short.
+    relative = not os.path.isabs(name) and path.endswith("/" + name)
+    folder = path[: -len(name)] if relative else os.path.dirname(path)
+    present = os.open(".", os.O_PATH)
+    try:
+        os.chdir(folder)
+        one.bind(name if relative or path == name else os.path.basename(path))
+    finally:
+        os.fchdir(present)
+        os.close(present)
+
+
+def _place(path: str) -> tuple[str, bool]:
+    """What there is to say of the place where a Unix socket is to have its name, and whether it cannot have it."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        folder = os.path.dirname(path)
+        return ("" if os.path.isdir(folder) else f"{folder} is gone and is made again for it"), False
+    except OSError as error:
+        return f"{path} cannot be reached ({error.strerror})", True
+    if not stat.S_ISSOCK(mode):
+        return "there is another file now: move that away, or choose dead", True
+    # Whoever has a stream there does not notice what asks for datagrams; and asking these sends nothing.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect(path)
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                return "", False
+            if error.errno != errno.EPROTOTYPE:
+                return f"{path} cannot be reached ({error.strerror})", True
+    return "another program is listening there: end that, or choose dead", True
 
 
 def _connected(description: model.Socket) -> int:
@@ -239,6 +302,8 @@ def address_text(data: bytes) -> str:
 
 
 def _path(description: model.Socket) -> str | None:
+    if description.bound_path is not None and description.state in ("listening", "bound"):
+        return description.bound_path
     data = description.local if description.state in ("listening", "bound") else description.remote
     if int.from_bytes(data[:2], "little") != socket.AF_UNIX or len(data) < 3:
         return None

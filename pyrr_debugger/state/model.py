@@ -273,7 +273,7 @@ class Socket(Description):
     early: list[Message] = field(default_factory=list)
     """What it sent before that one accepted it."""
     bound_path: str | None = None
-    """The absolute path of a Unix socket's address."""
+    """The absolute path of a Unix socket's address, None when that name was removed."""
     ended: bool = False
     """The program has read the end of what the peer sends."""
     sent: int = 0

@@ -139,6 +139,11 @@ class World:
         if file is not None:
             file.deleted = True
         self.fifos.pop(path, None)
+        for socket in self._bound(path):
+            socket.bound_path = None
+
+    def _bound(self, path: str) -> list[Socket]:
+        return [one for one in self.sockets.values() if one.bound_path == path]
 
     def rename(self, old: str, new: str) -> None:
         """A file or a directory has another name now."""
@@ -150,6 +155,8 @@ class World:
         if old in self.fifos:
             self.fifos[new] = self.fifos.pop(old)
             self.fifos[new].name = new
+        for socket in self._bound(old):
+            socket.bound_path = new
 
     def find_out(self, file: File, path: str) -> None:
         """The recorder saw the path of an open file, without symbolic links."""
