@@ -178,6 +178,21 @@ class ContinuedEvent(NamedTuple):
     time: int
 
 
+class BranchEvent(NamedTuple):
+    """The program was resumed here, and recorded again (`pyrr resume --record`): the events before are those of the
+    trace that it was resumed from. What has changed in memory: `mapped` are (process, start, end, protection) of
+    memory that was mapped, or unmapped where the protection is -1; `writes` are (process, address, bytes) written
+    then; `brks` the ends of heaps that have moved."""
+
+    number: int
+    task: int
+    time: int
+    text: str
+    mapped: tuple[tuple[int, int, int, int], ...] = ()
+    writes: tuple[tuple[int, int, bytes], ...] = ()
+    brks: tuple[tuple[int, int], ...] = ()
+
+
 class EndEvent(NamedTuple):
     """The recording is complete. `status` is the wait status of the first process; `files` are the names of the stored
     files and the CRC-32 of each as it lies there; `times` are those of the last event of each chunk before."""
@@ -201,7 +216,8 @@ class NoteEvent(NamedTuple):
 
 Event: TypeAlias = (
     "SyscallEvent | ExecEvent | SignalEvent | SpawnEvent | StartEvent | ExitEvent | InstructionEvent | ChecksumEvent"
-    " | LeaveEvent | StoppedEvent | ContinuedEvent | TickEvent | FaultEvent | EndEvent | NoteEvent"
+    " | LeaveEvent | StoppedEvent | ContinuedEvent | TickEvent | FaultEvent | BranchEvent | EndEvent"
+    " | NoteEvent"
 )
 
 
@@ -300,6 +316,15 @@ def _start(head: Head, items: Sequence[Any]) -> Event:
     return StartEvent(*head, _memory(outputs), registers)
 
 
+def _branch(head: Head, items: Sequence[Any]) -> Event:
+    text, *parts = _typed(items, str, list, list, list)[:4]
+    mapped, writes, brks = (
+        tuple(tuple(_typed(part[at : at + len(types)], *types)) for at in range(0, len(part), len(types)))
+        for part, types in zip(parts, ((int, int, int, int), (int, int, bytes), (int, int)), strict=True)
+    )
+    return BranchEvent(*head, text, mapped, writes, brks)
+
+
 def _end(head: Head, items: Sequence[Any]) -> Event:
     status, files, times = _typed([*items, *([], [])[len(items) - 1 :]], int, list, list)[:3]
     sums = tuple(zip(files[::2], files[1::2], strict=True))
@@ -323,6 +348,7 @@ _DECODERS: dict[int, Callable[[Head, Sequence[Any]], Event]] = {
     EventKind.EXIT: _exit,
     EventKind.INSTRUCTION: _instruction,
     EventKind.CHECKSUM: _checksum,
+    EventKind.BRANCH: _branch,
     EventKind.END: _end,
     EventKind.LEAVE: lambda head, items: LeaveEvent(*head, *_typed(items, str)[:1]),
     EventKind.NOTE: lambda head, items: NoteEvent(*head, *_typed(items, str)[:1]),

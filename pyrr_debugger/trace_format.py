@@ -16,8 +16,12 @@ FORMAT = 4
 CHECKPOINTS = "checkpoints"
 """The file of checkpoints in a trace, which has no part in its meaning."""
 
-READABLE = (1, 2, 3, 4)
-"""Versions that this reader knows: 1 has no events of the kinds from 10 on, 2 none from 13 on, 3 no references."""
+BRANCH_FORMAT = 5
+"""Version of a trace with an event of kind BRANCH. All others are still written in the one before."""
+
+READABLE = (1, 2, 3, 4, 5)
+"""Versions that this reader knows: 1 has no events of the kinds from 10 on, 2 none from 13 on, 3 no references, 4 no
+branches."""
 
 SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
 HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32
@@ -50,6 +54,7 @@ class EventKind:
     CONTINUED = 12
     TICK = 13
     FAULT = 14
+    BRANCH = 15
 
 
 EVENT_KINDS = tuple(value for name, value in vars(EventKind).items() if name.isupper())

@@ -224,6 +224,29 @@ class TraceReader:
             first = self.chunks[index].first
             raise TraceError(f"{self.path}: the chunk of event {first} is damaged ({error})") from None
 
+    def frames(self, until: int) -> Iterator[tuple[bytes, int]]:
+        """The chunks that end before event `until`, or with the one before it, as they lie there with their heads, and
+        the time of the last event of each."""
+        for index, chunk in enumerate(self.chunks):
+            if chunk.first + chunk.events > until:
+                return
+            self._frame(chunk)  # is whole
+            yield self._file.pread(HEAD_BYTES + chunk.length, chunk.offset - HEAD_BYTES), self._time_before(index + 1)
+
+    def rest_of_chunk(self, until: int) -> tuple[int, int, bytes]:
+        """Of the chunk that event `until` lies in, without being its first: number of the first event, how many come
+        before `until`, and these, encoded."""
+        index = self.chunk_of(until)
+        first = self.chunks[index].first
+        whole = until >= first + self.chunks[index].events
+        count = 0 if whole else until - first
+        chunk = self._index(index)
+        return first, count, chunk.data[: chunk.offsets[count]] if count else b""
+
+    def sum_of(self, hash_: str) -> int:
+        """The CRC-32 of a stored file as it lies there."""
+        return self._sums[hash_] if hash_ in self._sums else self._sum_of(hash_)
+
     def chunk_of(self, number: int) -> int:
         """Index of the chunk that holds event `number`."""
         low, high = 0, len(self.chunks) - 1

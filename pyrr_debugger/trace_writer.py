@@ -89,6 +89,22 @@ class TraceWriter:
             self._known[hash_] = None
         return True
 
+    def take_over(self, hash_: str, crc: int, link: Callable[[str], None]) -> None:
+        """Takes a file over from another trace: `link` puts it at a path, as it lies there."""
+        if hash_ not in self._known:
+            self._known[hash_] = None
+            self._sums[hash_] = crc
+            self._put(self._try, link, self._stored(hash_))
+
+    def add_frame(self, data: bytes) -> None:
+        """Appends a chunk of another trace as it lies there, with its head."""
+        self.begin()
+        self._put(self._try, self._write_frame, data)
+
+    def _write_frame(self, data: bytes) -> None:
+        _write_all(self._events, data)
+        self.is_empty = False
+
     @property
     def cache(self) -> FileCache:
         """Files of earlier recordings, by identity."""

@@ -143,9 +143,23 @@ class RecordingSession:
         Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made, TakenError when
         there is something at `path`."""
         self._program = find_program(command[0])
-        self._command = command
         self._affinity = os.sched_getaffinity(0)
         self._core = _current_core(self._affinity)
+        self._set_up(command, path, checksum_every, follow, wait, agent, seed, schedule, limit)
+
+    def _set_up(
+        self,
+        command: list[str],
+        path: str,
+        checksum_every: int = 0,
+        follow: str = "all",
+        wait: bool = False,
+        agent: bool = True,
+        seed: int | None = None,
+        schedule: Schedule | None = None,
+        limit: float | None = None,
+    ) -> None:
+        self._command = command
         try:
             self._writer = TraceWriter(path, self._header, self._affinity - {self._core} or self._affinity)
         except FileExistsError:
@@ -195,15 +209,7 @@ class RecordingSession:
         self._started = time.monotonic()
         # One processor for tracer and tracees: a stop then costs a tenth (docs/performance.md).
         os.sched_setaffinity(0, {self._core})
-        try:
-            environment = [k + b"=" + v for k, v in os.environb.items()]
-            arguments = [os.fsencode(a) for a in self._command]
-            self._root = self._engine.spawn(os.fsencode(self._program), arguments, environment)
-        except OSError as error:
-            self._writer.close()
-            self._writer.discard()
-            status = 127 if error.errno == errno.ENOENT else 126
-            raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
+        self._begin()
         with _Signals(self._root, self._engine.knows, self._look_at_the_time):
             failure = self._record()
             for code in self._code.values():
@@ -218,6 +224,18 @@ class RecordingSession:
             self._writer.discard()
         path = None if self._writer.is_empty else self._writer.path
         return Recording(path, _shell_status(self._status), self._engine.events, failure, self._hung)
+
+    def _begin(self) -> None:
+        """Starts the program. Raises CommandError."""
+        try:
+            environment = [k + b"=" + v for k, v in os.environb.items()]
+            arguments = [os.fsencode(a) for a in self._command]
+            self._root = self._engine.spawn(os.fsencode(self._program), arguments, environment)
+        except OSError as error:
+            self._writer.close()
+            self._writer.discard()
+            status = 127 if error.errno == errno.ENOENT else 126
+            raise CommandError(f"{self._program}: cannot be executed: {error.strerror}", status) from None
 
     def decisions(self) -> list[Decided]:
         """Where the turns of tasks ended otherwise than usual, in order."""

@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 from ..events import (
+    BranchEvent,
     ChecksumEvent,
     ContinuedEvent,
     EndEvent,
@@ -85,6 +86,8 @@ def describe_event(event: Event) -> str:
         return f"checksum of {sum(end - start for start, end, *_ in event.ranges)} bytes"
     if isinstance(event, NoteEvent):
         return f"note: {event.text}"
+    if isinstance(event, BranchEvent):
+        return f"=== {event.text} ==="
     if isinstance(event, LeaveEvent):
         return f"+++ goes on unrecorded: {event.text} +++"
     if isinstance(event, EndEvent):
@@ -111,7 +114,7 @@ def as_data(event: Event) -> dict[str, Any]:
         data.update(arguments=arguments, result=0)
     elif isinstance(event, ExitEvent):
         data.update(result=event.status)
-    elif isinstance(event, (NoteEvent, LeaveEvent)):
+    elif isinstance(event, (NoteEvent, LeaveEvent, BranchEvent)):
         data.update(arguments={"text": event.text})
     elif isinstance(event, InstructionEvent):
         data.update(arguments={"address": event.address})

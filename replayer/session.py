@@ -10,6 +10,7 @@ from .. import _engine, checksum, cpu, procfs, registers, snapshot
 from ..agent import agent_image
 from ..errors import PyrrError, TraceError
 from ..events import (
+    BranchEvent,
     ChecksumEvent,
     EndEvent,
     ExecEvent,
@@ -228,6 +229,12 @@ class ReplaySession:
     def midway(self) -> int:
         """The task that stands between two events, amid its run to event `position`; 0 where none does."""
         return self._midway
+
+    @property
+    def due(self) -> int:
+        """The task that runs on to its next stop before the next event, since it has not yet, as at the end of a
+        trace that was cut; 0 where none does."""
+        return self._engine.due
 
     @property
     def ticks(self) -> int | None:
@@ -877,6 +884,7 @@ class ReplaySession:
             LeaveEvent: self._leave,
             SyscallEvent: self._memory_call,
             ChecksumEvent: self._checksum,
+            BranchEvent: self._branch,
         }
         try:
             if handler := handlers.get(type(event)):
@@ -943,6 +951,30 @@ class ReplaySession:
     def _leave(self, event: LeaveEvent) -> None:
         self._engine.forget(event.task)
         self._process.pop(event.task, None)
+        self._engine.advance(0)
+
+    def _branch(self, event: BranchEvent) -> None:
+        """The memory of processes that were resumed here, as far as that is another one: of those that are replayed."""
+        tasks = {process: task for task, process in self._process.items()}
+        for process, start, end, prot in event.mapped:
+            if not 0 < start < end <= _engine.GATE_PAGE and not _engine.AGENT[1] <= start < end < 1 << 47:
+                raise ValueError(f"memory at {start:#x}-{end:#x}")
+            if process not in tasks:
+                continue
+            real = self.real(tasks[process])
+            present = _engine.registers(real)
+            self._engine.inject(tasks[process], _MUNMAP, start, end - start)
+            if prot >= 0:
+                snapshot.map_anonymous(self._engine, tasks[process], start, end - start, prot, False)
+            _engine.set_registers(real, present, b"")  # the task still stands at its own call
+        for process, address, data in event.writes:
+            if process in tasks:
+                _engine.write(self.real(tasks[process]), address, data)
+        brks = {tasks[process]: brk for process, brk in event.brks if process in tasks}
+        if brks:
+            for task, _, _, stop, signal, arrival, restarted, _, present, _ in self._engine.actors():
+                if task in brks:
+                    self._engine.adopt(task, stop, signal, arrival, restarted, present, brks[task])
         self._engine.advance(0)
 
     def _memory_call(self, event: SyscallEvent) -> None:

@@ -12,11 +12,14 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from pyrr_debugger.trace_format import FORMAT
+from pyrr_debugger.trace_format import BRANCH_FORMAT, FORMAT
 
 GOLDEN = Path(__file__).resolve().parent.parent / "traces" / f"format-{FORMAT}"
-EXPECTED = GOLDEN.with_name(f"{GOLDEN.name}.expected")
+BRANCH = GOLDEN.with_name(f"format-{BRANCH_FORMAT}")
+"""The program once more, resumed and recorded again."""
+
 PYRR = Path(sys.executable).parent / "pyrr"
 HOME = Path("/tmp/pyrr-golden")
 """Where the program runs: its path and working directory are in the trace."""
@@ -54,26 +57,39 @@ FLAGS += ["-s", "-Wl,--build-id=none,-z,noseparate-code"]
 
 
 def main() -> None:
-    shutil.rmtree(GOLDEN, ignore_errors=True)
-    EXPECTED.mkdir(exist_ok=True)
+    for trace in (GOLDEN, BRANCH):
+        shutil.rmtree(trace, ignore_errors=True)
     HOME.mkdir(mode=0o700)
     try:
         (HOME / "golden.c").write_text(SOURCE)
         subprocess.run(["gcc", *FLAGS, "-o", "golden", "golden.c"], cwd=HOME, check=True)
-        words = [PYRR, "record", "-q", "-o", GOLDEN, "./golden", "an argument"]
-        recorded = subprocess.run(
-            words, cwd=HOME, env=ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
-        )
+        stdout, stderr = run([PYRR, "record", "-q", "-o", GOLDEN, "./golden", "an argument"])
+        note(GOLDEN, stdout, stderr)
+        stdout, _ = run([PYRR, "resume", GOLDEN, "--yes", "--to", "syscall:write", "--record", "-o", BRANCH])
+        note(BRANCH, stdout, stderr)
     finally:
         shutil.rmtree(HOME)
-    assert recorded.returncode == 7, recorded
-    (EXPECTED / "stdout").write_bytes(recorded.stdout)
-    (EXPECTED / "stderr").write_bytes(recorded.stderr)
+
+
+def run(words: list[str | Path]) -> tuple[bytes, bytes]:
+    """What the program prints."""
+    around: dict[str, Any] = {"cwd": HOME, "env": ENVIRONMENT, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(words, capture_output=True, check=False, **around)
+    assert done.returncode == 7, done
+    return done.stdout, done.stderr
+
+
+def note(trace: Path, stdout: bytes, stderr: bytes) -> None:
+    """Writes what is to be expected of a trace."""
+    expected = trace.with_name(f"{trace.name}.expected")
+    expected.mkdir(exist_ok=True)
+    (expected / "stdout").write_bytes(stdout)
+    (expected / "stderr").write_bytes(stderr)
     for name in ("dump", "info"):
-        words = [PYRR, name, GOLDEN.name]
-        (EXPECTED / name).write_bytes(subprocess.check_output(words, cwd=GOLDEN.parent, env=ENVIRONMENT))
-    size = sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file())
-    print(f"{GOLDEN}: {size} bytes; read what is in {EXPECTED} before it is committed")
+        words = [PYRR, name, trace.name]
+        (expected / name).write_bytes(subprocess.check_output(words, cwd=trace.parent, env=ENVIRONMENT))
+    size = sum(path.stat().st_size for path in trace.rglob("*") if path.is_file())
+    print(f"{trace}: {size} bytes; read what is in {expected} before it is committed")
 
 
 if __name__ == "__main__":

@@ -93,6 +93,12 @@ shapes = {
     EventKind.CONTINUED: st.tuples(),
     EventKind.TICK: st.tuples(numbers, datas),
     EventKind.FAULT: st.tuples(numbers),
+    EventKind.BRANCH: st.tuples(
+        st.text(max_size=5),
+        st.lists(numbers, max_size=8),
+        st.lists(st.tuples(st.integers(0, 5), numbers, datas), max_size=2).map(lambda w: [x for one in w for x in one]),
+        st.lists(numbers, max_size=4),
+    ),
 }
 
 

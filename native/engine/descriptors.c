@@ -118,6 +118,16 @@ void check_streams(struct task *task)
     }
 }
 
+void find_streams(const struct recorder *recorder, struct task *task)
+{
+    const struct file_identity *errors = &recorder->own_stream[2];
+    struct stat status;
+    for (unsigned i = 0; i < STREAM_DESCRIPTORS; i++) task->descriptors->stream[i] = opened_stream(recorder, task, i);
+    /* On a terminal both are one file. */
+    bool own = stat_descriptor(task->turn.tid, 2, &status) && errors->inode == status.st_ino && errors->device == status.st_dev;
+    if (own) task->descriptors->stream[2] = 2;
+}
+
 unsigned stream_of(const struct task *task, int64_t result)
 {
     if (!task->row || task->row->effect != EFFECT_WRITE || result <= 0) return 0;

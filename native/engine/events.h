@@ -18,6 +18,7 @@ enum event_kind {
     EVENT_CONTINUED = 12,
     EVENT_TICK = 13,
     EVENT_FAULT = 14,
+    EVENT_BRANCH = 15,
 };
 
 /* Where a signal found the task: behind its last event, at the entry of its next system call, or at its own fault. */

@@ -297,6 +297,40 @@ static PyObject *Recorder_spawn(PyObject *self, PyObject *args)
     return pid < 0 ? os_error(-pid) : PyLong_FromLong(pid);
 }
 
+static PyObject *Recorder_adopt(PyObject *self, PyObject *args)
+{
+    struct adoption adoption;
+    unsigned long long cleared, robust;
+    int filtered, undumpable, continues;
+    if (!PyArg_ParseTuple(args, "iiiKKppp", &adoption.tid, &adoption.process, &adoption.memory_of, &cleared, &robust, &filtered, &undumpable, &continues)) return NULL;
+    adoption.clear_child_tid = cleared;
+    adoption.robust_list = robust;
+    adoption.filtered = filtered;
+    adoption.undumpable = undumpable;
+    adoption.continues = continues;
+    int error = recorder_adopt(&((Recorder *)self)->state, &adoption);
+    if (error) return os_error(error);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_adopt_action(PyObject *self, PyObject *args)
+{
+    int process, signal;
+    unsigned long long handler, flags, restorer, mask;
+    if (!PyArg_ParseTuple(args, "iiKKKK", &process, &signal, &handler, &flags, &restorer, &mask)) return NULL;
+    const struct kernel_sigaction action = {.handler = handler, .flags = flags, .restorer = restorer, .mask = mask};
+    if (!recorder_adopt_action(&((Recorder *)self)->state, process, signal, &action)) return os_error(EINVAL);
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_go_on(PyObject *self, PyObject *args)
+{
+    unsigned long long position, time;
+    if (!PyArg_ParseTuple(args, "KK", &position, &time)) return NULL;
+    recorder_go_on(&((Recorder *)self)->state, position, time);
+    Py_RETURN_NONE;
+}
+
 static PyObject *Recorder_run(PyObject *self, PyObject *args)
 {
     (void)args;
@@ -579,6 +613,9 @@ static PyObject *Recorder_task_of(PyObject *self, PyObject *args)
 
 static PyMethodDef Recorder_methods[] = {
     {"spawn", Recorder_spawn, METH_VARARGS, "spawn(path, argv, envp) -> pid: start a program, seized."},
+    {"adopt", Recorder_adopt, METH_VARARGS, "adopt(tid, process, memory_of, clear_child_tid, robust_list, filtered, undumpable, continues): take over a task amid a program."},
+    {"adopt_action", Recorder_adopt_action, METH_VARARGS, "adopt_action(process, signal, handler, flags, restorer, mask): what a signal does there."},
+    {"go_on", Recorder_go_on, METH_VARARGS, "go_on(position, time): of the next event the number, and the time of the one before."},
     {"run", Recorder_run, METH_NOARGS, "run() -> request: record until policy is needed."},
     {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data, time): the events since the last time, and when the last one was."},
     {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items): append an event of policy."},
@@ -1309,9 +1346,9 @@ static int add_type(PyObject *module, const char *name, PyType_Spec *spec)
 static int module_execute(PyObject *module)
 {
     if (add_type(module, "Recorder", &Recorder_spec) || add_type(module, "Replayer", &Replayer_spec)) return -1;
-    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
+    PyObject *kinds = Py_BuildValue("(iiiiiiiiiiiiiiii)", EVENT_SYSCALL, EVENT_EXEC, EVENT_SIGNAL, EVENT_SPAWN, EVENT_EXIT, EVENT_INSTRUCTION,
                                     EVENT_CHECKSUM, EVENT_END, EVENT_NOTE, EVENT_START, EVENT_LEAVE, EVENT_STOPPED, EVENT_CONTINUED, EVENT_TICK,
-                                    EVENT_FAULT);
+                                    EVENT_FAULT, EVENT_BRANCH);
     if (!kinds || PyModule_AddObjectRef(module, "EVENT_KINDS", kinds)) return -1;
     Py_DECREF(kinds);
     PyObject *agent = Py_BuildValue("(KK)", (unsigned long long)AGENT_TEXT, (unsigned long long)AGENT_END);

@@ -32,10 +32,6 @@ enum {
     WAKE_ROUNDS = 500,
 };
 
-#define PTRACE_OPTIONS                                                                                              \
-    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
-     PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
-
 static uint64_t nanoseconds(const struct timespec *from, const struct timespec *to)
 {
     return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;

@@ -166,6 +166,22 @@ void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
 int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
 enum request recorder_run(struct recorder *recorder);
+
+/* A task that stands still, traced by us, amid a program that is recorded from here on (adopt.c). `memory_of`: a task that has been
+   adopted and has the same address space, 0 if none has. `continues`: replay has it right behind its last event, from where
+   it does not run on by itself. */
+struct adoption {
+    pid_t tid, process, memory_of;
+    uint64_t clear_child_tid, robust_list;
+    bool filtered, undumpable, continues;
+};
+
+/* 0, or an errno. The first process that has a task adopted is the root. Parents come before their children. */
+int recorder_adopt(struct recorder *recorder, const struct adoption *adoption);
+/* What a signal does to an adopted process. False: there is no such process. */
+bool recorder_adopt_action(struct recorder *recorder, pid_t process, int signal, const struct kernel_sigaction *action);
+/* The next event is number `position`; the one before it came `time` microseconds after the start. */
+void recorder_go_on(struct recorder *recorder, uint64_t position, uint64_t time);
 /* The events so far have been taken away. */
 void recorder_begin_chunk(struct recorder *recorder);
 /* The head of an event: [kind, task, delta time, ... and `items` more. */

@@ -8,6 +8,10 @@
 
 #include "recorder.h"
 
+#define PTRACE_OPTIONS                                                                                              \
+    (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC | PTRACE_O_TRACECLONE | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | \
+     PTRACE_O_TRACEEXIT | PTRACE_O_EXITKILL)
+
 /* recorder.c */
 bool collect(struct recorder *recorder, int flags);
 void collect_all(struct recorder *recorder);
@@ -15,6 +19,8 @@ bool is_preempted(const struct recorder *recorder, const struct task *task);
 
 /* descriptors.c: descriptors that are the recorder's own stdout and stderr, and files that policy watches */
 void check_streams(struct task *task);
+/* Those of a task that has not been followed from its beginning. */
+void find_streams(const struct recorder *recorder, struct task *task);
 void follow_streams(const struct recorder *recorder, struct task *task, int64_t result);
 bool is_watched(const struct recorder *recorder, const struct task *task);
 struct descriptors *new_descriptors(const struct descriptors *like);

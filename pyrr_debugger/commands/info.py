@@ -75,6 +75,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "command": reader.header["command"],
         "cwd": reader.header.get("cwd"),
         "order": _order(reader.header),
+        "origin": _origin(reader.header),
         "interpreter": interpreter,
         "events": reader.count,
         "syscalls": dict(calls.most_common()),
@@ -98,6 +99,12 @@ def _checkpoints(reader: TraceReader) -> int:
     stored = Stored(reader)
     stored.close()
     return len(stored.places)
+
+
+def _origin(header: dict[str, Any]) -> str | None:
+    """Where a branch comes from."""
+    origin = header.get("origin")
+    return f"from event {origin.get('position')} of {origin.get('name')}" if isinstance(origin, dict) else None
 
 
 def _order(header: dict[str, Any]) -> str | None:
@@ -155,6 +162,8 @@ def _print(facts: dict[str, Any]) -> None:
     }
     if facts["checkpoints"]:
         rows["checkpoints"] = str(facts["checkpoints"])
+    if facts["origin"]:
+        rows["branch"] = facts["origin"]
     if facts["order"]:
         rows["turns"] = facts["order"]
     for name, value in rows.items():

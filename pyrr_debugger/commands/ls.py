@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
@@ -14,12 +16,25 @@ from ..trace_reader import TraceReader
 from .options import print_table
 
 
+@dataclass
+class _Listed:
+    """A trace in the list. `identity` is that of its events, `origin` of what it is a branch of, "" if of none."""
+
+    name: str
+    cells: tuple[str, ...]
+    identity: str = ""
+    origin: str = ""
+    branches: list[_Listed] = field(default_factory=list)
+
+
 @click.command()
-def command() -> None:
+@click.option("--tree", is_flag=True, help="Branches ('pyrr resume --record') below the trace that they come from.")
+def command(tree: bool) -> None:
     """List the traces in $PYRR_TRACE_DIR or $XDG_DATA_HOME/pyrr, the newest last.
 
     \b
     pyrr ls
+    pyrr ls --tree
     PYRR_TRACE_DIR=/srv/traces pyrr ls
     """
     from rich.table import Table
@@ -27,12 +42,43 @@ def command() -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("name", "recorded", "events", "size", "command"):
         table.add_column(column, justify="right" if column in ("events", "size") else "left")
-    for path in map(Path, home.traces()):
-        try:
-            with TraceReader(path) as reader:
-                started = time.strftime("%F %T", time.localtime(reader.header.get("started", 0)))
-                size = f"{reader.size / 1e6:.1f} MB"
-                table.add_row(path.name, started, str(reader.count), size, shlex.join(reader.header["command"]))
-        except TraceError:
-            table.add_row(path.name, "", "", "", "(not readable as a trace)")
+    found = [_look_at(Path(path)) for path in home.traces()]
+    for depth, one in _nested(found) if tree else ((0, one) for one in found):
+        table.add_row(f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}{one.name}", *one.cells)
     print_table(table)
+
+
+def _look_at(path: Path) -> _Listed:
+    from ..replayer.stored import identity
+
+    try:
+        with TraceReader(path) as reader:
+            origin = reader.header.get("origin", {})
+            recorded = origin.get("recorded") or reader.header.get("started", 0)
+            started = time.strftime("%F %T", time.localtime(recorded))
+            size = f"{reader.size / 1e6:.1f} MB"
+            text = shlex.join(reader.header["command"])
+            if origin:
+                text = f"from event {origin['position']} of {origin['name']}"
+                text += f", --set {shlex.quote(origin['statement'])}" if "statement" in origin else ""
+            return _Listed(
+                path.name, (started, str(reader.count), size, text), identity(reader), str(origin.get("trace", ""))
+            )
+    except (TraceError, KeyError, AttributeError):
+        return _Listed(path.name, ("", "", "", "(not readable as a trace)"))
+
+
+def _nested(found: list[_Listed]) -> Iterator[tuple[int, _Listed]]:
+    """All traces, each with the depth at which it stands: a branch behind what it comes from, where that is listed."""
+    known = {one.identity: one for one in reversed(found) if one.identity}
+    roots: list[_Listed] = []
+    for one in found:
+        above = known.get(one.origin) if one.origin else None
+        (roots if above is None or above is one else above.branches).append(one)
+
+    def walk(traces: list[_Listed], depth: int) -> Iterator[tuple[int, _Listed]]:
+        for one in traces:
+            yield depth, one
+            yield from walk(one.branches, depth + 1)
+
+    return walk(roots, 0)

@@ -19,12 +19,14 @@ from ..state.history import state_at
 from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
+from .branch import branch_of
 from .descriptors import Descriptors, set_terminal
-from .opening import last_wait, screen, settled
+from .opening import last_wait, recordable, screen, settled
 from .policy import Policy
 from .restore import Restoration
 
 if TYPE_CHECKING:
+    from ..recorder.branch import BranchSession
     from ..trace_reader import TraceReader
 
 _PROT_WRITE = 2
@@ -39,10 +41,11 @@ def go_live(
     agree: Callable[[list[str]], None],
     tell: Callable[[list[str]], None],
     terminal: int | None,
+    recorder: BranchSession | None = None,
 ) -> int:
     """Lets a program live on from a position: the id of its first process, a child of ours. `agree` is shown what will
     differ, and raises an exception if that is not to be; `tell` what has come out differently, before anything runs.
-    Raises PyrrError."""
+    With a `recorder` it stands still, to be recorded by that. Raises PyrrError."""
     wanted = None if to is None else parse(to)
     processors = os.sched_getaffinity(0)  # replay takes one of them
     with (
@@ -55,11 +58,14 @@ def go_live(
             position = session.position
         else:
             position = last_wait(trace) if wanted is None else wanted.resolve(trace)
-        calm = settled(trace, position)
+        calm = settled(trace, position) if recorder is None else recordable(trace, position)
+        if recorder is not None and between:
+            raise PyrrError(f"{to} is between two events: --record begins at one")
         if calm != position and between:
             raise PyrrError(f"{to} is amid a fork: choose another position")
         if calm != position:
-            tell([f"event {position} is amid a fork: the program goes live at event {calm}"])
+            reason = "is amid a fork" if recorder is None else "is where no recording can begin"
+            tell([f"event {position} {reason}: the program goes live at event {calm}"])
         state = state_at(trace, calm)
         _refuse_what_cannot_be(state)
         contents = Contents(trace, state)
@@ -68,18 +74,25 @@ def go_live(
             session.run(calm)
         descriptors = Descriptors(state, contents, policy)
         _show(descriptors, _mapped(state), agree)
-        with Restoration(session, state, descriptors, policy) as restoration:
+        with Restoration(session, state, descriptors, policy, recorder is not None) as restoration:
             descriptors.make()
             os.sched_setaffinity(0, processors)
             restoration.build()
             tell(restoration.notes)
             if statement is not None:
                 _run_statement(session, restoration, state, statement)
-            waiting.prepare()
+            if recorder is None:
+                waiting.prepare()
             _set_terminal(state, terminal, restoration)
             if terminal is not None and _own_terminal(state) is not None:
                 _show_screen(terminal, output)
-            restoration.release()
+            if recorder is None:
+                restoration.release()
+            else:
+                name = os.path.basename(os.path.normpath(trace.path))
+                branch = branch_of(session, restoration, state, statement, name)
+                restoration.hand_over()
+                recorder.go_on(branch)
             root = restoration.root.tid
     _announce_size(state, terminal, root)
     return root

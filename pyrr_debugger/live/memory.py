@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import _engine, procfs, snapshot
@@ -95,7 +96,7 @@ def _fill_shared(real: int, mapping: procfs.Mapping, descriptor: int) -> None:
 
 
 def clean_code(session: ReplaySession, task: int, process: LiveProcess) -> list[code.Patch]:
-    """Takes out what recording has put into the code of a process: the patches that it had."""
+    """Takes out what recording has put into the code of a process, but for traps: the patches that it had."""
     found: list[code.Patch] = []
     for mapping in own_mappings(session.real(task)):
         size = mapping.end - mapping.start
@@ -105,12 +106,15 @@ def clean_code(session: ReplaySession, task: int, process: LiveProcess) -> list[
         process.write(patch.start, patch.original)
     for address, original in code.uncounted(lambda at, size: session.read(task, at, size)):
         process.write(address, original)
+    return found
+
+
+def traps(session: ReplaySession, task: int, process: LiveProcess) -> Iterator[tuple[int, bytes]]:
+    """Where recording has put a trap into code, for random numbers, and what belongs there."""
     executable = [m for m in own_mappings(session.real(task)) if m.prot & _PROT_EXEC and not m.shared]
     for part in session.mapped.get(session.process_of(task), []):
         piece = part.piece
         if piece.shared or not any(m.start <= part.start < m.end for m in executable):
             continue
         content = session.file(piece.hash)[piece.offset : piece.offset + piece.length]
-        for address, original in code.traps(process.read, content, part.start):
-            process.write(address, original)
-    return found
+        yield from code.traps(process.read, content, part.start)

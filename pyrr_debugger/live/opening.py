@@ -6,7 +6,17 @@ from __future__ import annotations
 import re
 
 from ..errors import PyrrError
-from ..events import ExecEvent, ExitEvent, LeaveEvent, SpawnEvent, StartEvent, SyscallEvent
+from ..events import (
+    BranchEvent,
+    EndEvent,
+    ExecEvent,
+    ExitEvent,
+    InstructionEvent,
+    LeaveEvent,
+    SpawnEvent,
+    StartEvent,
+    SyscallEvent,
+)
 from ..trace_reader import TraceReader
 
 _LONGEST_PROMPT = 512
@@ -68,6 +78,19 @@ def settled(trace: TraceReader, position: int) -> int:
     if forking or unborn:
         raise PyrrError("the trace ends amid a fork: choose an earlier position")
     return position
+
+
+def recordable(trace: TraceReader, position: int) -> int:
+    """The first settled position from this one on at which recording can begin anew: the next event finds its task
+    where it comes by itself. Raises PyrrError."""
+    while True:
+        position = settled(trace, position)
+        event = trace.event(position) if position < trace.count else None
+        if event is None or isinstance(event, (SyscallEvent, InstructionEvent, BranchEvent)):
+            return position
+        if isinstance(event, EndEvent):
+            raise PyrrError("there is nothing left to be recorded: choose an earlier position")
+        position += 1
 
 
 def screen(output: bytes) -> bytes:

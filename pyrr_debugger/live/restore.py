@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..state.model import Process, ProgramState
 
 _CHDIR, _UMASK, _SETPGID, _SETSID, _PRLIMIT, _PRCTL = 80, 95, 109, 112, 302, 157
+_PR_SET_TSC, _PR_TSC_SIGSEGV = 26, 2
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER, _PR_SET_MM, _PR_SET_MM_MAP = 4, 36, 35, 14
 _MM_MAP = struct.Struct("<12Q2I")
 _UNLIMITED = (1 << 64) - 1
@@ -32,7 +33,16 @@ _SIGNALS = 64
 class Restoration:
     """The processes that go live, by their recorded ids. A context manager: what has not been released is killed."""
 
-    def __init__(self, session: ReplaySession, state: ProgramState, descriptors: Descriptors, policy: Policy) -> None:
+    def __init__(
+        self,
+        session: ReplaySession,
+        state: ProgramState,
+        descriptors: Descriptors,
+        policy: Policy,
+        recorded: bool = False,
+    ) -> None:
+        """`recorded`: it is to be recorded again."""
+        self._recorded = recorded
         self._session = session
         self._state = state
         self._descriptors = descriptors
@@ -43,6 +53,8 @@ class Restoration:
         self._own_ids: OwnIds | None = None
         self._released = False
         self.processes: dict[int, LiveProcess] = {}
+        self.traps: dict[int, list[tuple[int, bytes]]] = {}
+        """Of a program that is recorded again, what has been replaced in the code of each process, by address."""
         self.notes: list[str] = []
         """What has come out differently, in words."""
 
@@ -74,6 +86,11 @@ class Restoration:
             if self._policy.choice("clock") == "continue" and not clocks.enter_time(self._state.clocks):
                 self.notes.append("the monotonic clock is this machine's: time-outs that run may come early or late")
             self._start_all()
+            if self._recorded and self._ids_taken():
+                raise PyrrError(
+                    "--record needs the program's process and thread ids, which are taken, or not ours to choose: "
+                    "end who has them, or resume without it"
+                )
             if self._keep_ids and self._ids_taken():
                 self._start_again()
             for recorded, process in self._state.processes.items():
@@ -128,6 +145,11 @@ class Restoration:
         if not self._shares_memory(state):
             memory.copy(self._session.real(leader), process, self._shared)
             self._patches[state.memory.id] = memory.clean_code(self._session, leader, process)
+            found = list(memory.traps(self._session, leader, process))
+            if self._recorded:
+                self.traps[state.pid] = found
+            for address, original in () if self._recorded else found:
+                process.write(address, original)
         self._descriptors.place(state, process, {recorded: one.id for recorded, one in self.processes.items()})
         self._restore_process(state, process)
         for tid, task in state.tasks.items():
@@ -192,6 +214,16 @@ class Restoration:
 
     def release(self) -> None:
         """Lets all processes go. Raises PyrrError."""
+        self.hand_over()
+        for process in self.processes.values():
+            process.release()
+
+    def hand_over(self) -> None:
+        """Has all processes be what they are, but for our tracing: they stand still, and are not killed by us any more.
+        Raises PyrrError."""
+        if self._recorded:
+            for thread in (one for process in self.processes.values() for one in process.threads.values()):
+                thread.try_call(_PRCTL, _PR_SET_TSC, _PR_TSC_SIGSEGV)
         for recorded, process in self.processes.items():
             process.leave_page()
             state = self._state.processes[recorded]
@@ -201,8 +233,6 @@ class Restoration:
             for task in state.tasks.values():
                 tasks.finish(task, process)
         self._released = True
-        for process in self.processes.values():
-            process.release()
 
 
 def _path(path: str) -> bytes:
