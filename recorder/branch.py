@@ -43,13 +43,15 @@ class Taken(NamedTuple):
 
 class Branch(NamedTuple):
     """A program that stands still amid its way, and where that is. `actions` are (process, signal, handler, flags,
-    restorer, mask); `random` (thread, address, what a trap has replaced)."""
+    restorer, mask); `random` (thread, address, what a trap has replaced); `watched` files that are mapped (device,
+    inode, number)."""
 
     position: int
     statement: str | None
     tasks: list[Taken]
     actions: list[tuple[int, int, int, int, int, int]]
     random: list[tuple[int, int, bytes]]
+    watched: list[tuple[int, int, int]]
     event: BranchEvent
 
 
@@ -106,6 +108,10 @@ class BranchSession(RecordingSession):
         self._begun = True
         for number in range(1, self._most_shared(branch.position) + 1):
             self._shared["before", number] = number
+        for device, inode, number in branch.watched:
+            self._shared.pop(("before", number), None)
+            self._shared[device, inode] = number
+            self._engine.watch(device, inode)
         event = branch.event
         flat = [[item for one in part for item in one] for part in (event.mapped, event.writes, event.brks)]
         self._emit(EventKind.BRANCH, 0, event.text, *flat)

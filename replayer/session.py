@@ -969,7 +969,7 @@ class ReplaySession:
             _engine.set_registers(real, present, b"")  # the task still stands at its own call
         for process, address, data in event.writes:
             if process in tasks:
-                _engine.write(self.real(tasks[process]), address, data)
+                self._write(self.real(tasks[process]), self.mapped.get(process, []), address, data)
         brks = {tasks[process]: brk for process, brk in event.brks if process in tasks}
         if brks:
             for task, _, _, stop, signal, arrival, restarted, _, present, _ in self._engine.actors():

@@ -38,6 +38,18 @@ def connected(kind, address):
     one.settimeout(20)
     return one
 
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+
+def mapped(name):
+    number = opened(name)
+    os.ftruncate(number, 4096)
+    memory = (ctypes.c_char * 4096).from_address(libc.mmap(None, 4096, 3, 1, number, 0))
+    os.close(number)
+    memory[0] = b"m"
+    return memory
+
+maps = {name: mapped(name) for name in ("mapped", "mapped.changed")}
 held = {name: opened(name) for name in ("file", "changed", "gone", "deleted", "locked")}
 fcntl.flock(held["locked"], fcntl.LOCK_EX | fcntl.LOCK_NB)
 os.unlink(f"{folder}/deleted")
@@ -51,7 +63,7 @@ other.bind(("127.0.0.1", 0))
 port = other.getsockname()[1]
 unix = connected(socket.AF_UNIX, f"{outside}/server")
 internet = connected(socket.AF_INET, ("127.0.0.1", int(open(f"{outside}/port").read())))
-unknown = ctypes.CDLL(None).fanotify_init(2, 0) if os.geteuid() == 0 else -1
+unknown = libc.fanotify_init(2, 0) if os.geteuid() == 0 else -1
 pid, clock = os.getpid(), time.monotonic()
 os.read(0, 3)
 os.write(1, b"amid\\n")
@@ -69,6 +81,12 @@ def rest(name):
     same = os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(number))
     return os.read(number, 20).decode(), "at its path" if same else "elsewhere"
 
+def through(name):
+    before = bytes(maps[name][:4]).decode()
+    maps[name][9] = b"!"
+    with open(f"{folder}/{name}") as file:
+        return before, file.read(10)
+
 def is_locked():
     with open(f"{folder}/locked") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -80,6 +98,8 @@ def asked(one):
 
 for name in ("file", "changed", "gone", "deleted"):
     look(name, lambda: rest(name))
+for name in maps:
+    look(name, lambda: through(name))
 look("lock", is_locked)
 look("directory", lambda: "file" in os.listdir(directory))
 look("device", lambda: os.read(device, 2))
@@ -100,6 +120,8 @@ DEFAULT = {
     "changed": "('efgh', 'at its path')",
     "gone": "('456789', 'elsewhere')",
     "deleted": "('456789', 'elsewhere')",
+    "mapped": "('m123', 'm12345678!')",
+    "mapped.changed": "('m123', 'abcdefghij')",
     "lock": "EAGAIN",
     "directory": "True",
     "device": r"b'\x00\x00'",
@@ -150,6 +172,11 @@ FOUND: dict[tuple[str, str], tuple[str, str]] = {
     ("socket.unix", "reconnect"): ("unix", "answer"),
     ("socket.other", "rebuild"): ("other", "1"),
     ("socket.other", "dead"): ("other", "False"),
+    ("mapped", "reopen"): ("mapped", "('m123', 'm12345678!')"),
+    ("mapped", "copy"): ("mapped", "('m123', 'm123456789')"),
+    ("mapped.changed", "copy"): ("mapped.changed", "('m123', 'abcdefghij')"),
+    ("mapped.changed", "reopen"): ("mapped.changed", "('abcd', 'abcdefghi!')"),
+    ("mapped.changed", "restore"): ("mapped.changed", "('m123', 'm12345678!')"),
     ("lock", "retake"): ("lock", "EAGAIN"),
     ("lock", "drop"): ("lock", "free"),
     ("pid", "keep"): ("pid", "True"),
@@ -162,7 +189,13 @@ FOUND: dict[tuple[str, str], tuple[str, str]] = {
 
 ON_A_TERMINAL = {("terminal", choice) for choice in CHOICES["terminal"]}
 EVERY = [(subject, choice) for subject, choices in CHOICES.items() for choice in choices]
-BRIEFLY = [("file.changed", "copy"), ("lock", "refuse"), ("pipe.foreign", "dead"), ("unknown", "refuse")]
+BRIEFLY = [
+    ("file.changed", "copy"),
+    ("lock", "refuse"),
+    ("pipe.foreign", "dead"),
+    ("mapped.changed", "reopen"),
+    ("unknown", "refuse"),
+]
 
 
 @dataclass
@@ -175,6 +208,8 @@ class Recorded:
         chosen.write_text(policy)
         (self.folder / "changed").write_text("abcdefgh")
         (self.folder / "gone").unlink(missing_ok=True)
+        (self.folder / "mapped").write_bytes(b"m123456789".ljust(4096, b"\0"))
+        (self.folder / "mapped.changed").write_bytes(b"abcdefghij".ljust(4096, b"\0"))
         around = Surroundings(stdin=b"ours", cwd=self.folder)
         return harness.pyrr("resume", self.trace, "--yes", "--to", "output:/^amid/", "--policy", chosen, around=around)
 

@@ -516,3 +516,100 @@ def test_name_of_a_unix_socket(one_interpreter: Interpreter, tmp_path: Path) -> 
     assert other_file.status == 2
     assert b"there is another file now" in other_file.stderr
     assert (folder / "socket").read_text() == "precious"
+
+
+MAPPED = """
+import mmap, os, sys
+
+descriptor = os.memfd_create("shared")
+os.truncate(descriptor, 4096)
+memory = mmap.mmap(descriptor, 4096)
+memory[:6] = b"memory"
+with open(sys.argv[1], "w+b") as file:
+    file.write(bytes(8192))
+    file.flush()
+    pages = mmap.mmap(file.fileno(), 8192)
+    pages[4096:4102] = b"second"
+    ours, others = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(others)
+        os.read(ours, 1)
+        pages[:5] = memory[:6].upper()[:5]
+        memory[:5] = b"child"
+        os._exit(0)
+    print("amid", flush=True)
+    os.close(others)
+    os.waitpid(child, 0)
+    print(pages[:5], os.pread(file.fileno(), 5, 0), os.pread(file.fileno(), 6, 4096), os.pread(descriptor, 6, 0))
+    os.pwrite(file.fileno(), b"PW", 4097)
+    print(pages[4096:4102], flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["same", "changed", "gone", "restore"])
+def test_mapped_files(one_interpreter: Interpreter, tmp_path: Path, how: str) -> None:
+    """Descriptors, memory and processes see the same file, whichever that is; and so does a branch."""
+    path = tmp_path / "mapped"
+    trace, printed = record(one_interpreter, tmp_path, MAPPED, path)
+    assert printed[1:] == ["b'MEMOR' b'MEMOR' b'second' b'childy'", "b'sPWond'"]
+    before = bytearray(8192)
+    before[4096:4102] = b"second"
+    words: list[str | Path] = ["--yes", "--to", "output:/^amid/"]
+    choices = {"restore": ("file.gone", "restore"), "changed": ("mapped.changed", "reopen")}
+    if how in choices:
+        chosen = tmp_path / "policy.toml"
+        chosen.write_text('[defaults]\n"{}" = "{}"\n'.format(*choices[how]))
+        words += ["--policy", chosen]
+    for recorded in ([], ["--record", "-o", tmp_path / "branch"]):
+        path.write_bytes(before.replace(b"second", b"2econd") if how == "changed" else before)
+        if how in ("gone", "restore"):
+            path.unlink()
+        result = resume(trace, *words, *recorded)
+        expected = printed[1:]  # what comes first is amid a fork
+        if how == "changed":
+            expected = ["b'MEMOR' b'MEMOR' b'2econd' b'childy'", "b'2PWond'"]
+        assert lines(result) == expected, str(result)
+        assert path.exists() == (how != "gone")
+        if path.exists():
+            assert path.read_bytes()[:5] == b"MEMOR"
+    verified = harness.pyrr("verify", tmp_path / "branch")
+    assert b" 0 differing bytes" in verified.stdout, str(verified)
+
+
+SLEEPERS = """
+import ctypes, os, select, sys, threading, time
+
+libc = ctypes.CDLL(None)
+spec = (ctypes.c_long * 2)(4, 0)
+def poll():
+    poller = select.poll()
+    poller.register(ours[0], select.POLLIN)
+    poller.poll(4000)
+def epoll():
+    select.epoll().poll(4)
+def sleep():
+    libc.nanosleep(ctypes.byref(spec), None)
+def run(wait):
+    began = time.monotonic()
+    wait()
+    took[wait.__name__] = time.monotonic() - began
+def selects():
+    select.select([], [], [], 4)
+took, ours = {}, os.pipe()
+threads = [threading.Thread(target=run, args=(wait,)) for wait in (poll, epoll, sleep, selects)]
+for thread in threads:
+    thread.start()
+time.sleep(3)
+print("amid", flush=True)
+for thread in threads:
+    thread.join()
+print(sorted(name for name, passed in took.items() if 3.9 < passed < 5.9), len(took), flush=True)
+"""
+
+
+def test_time_that_was_left(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    """Of sleeps and time-outs that count from when they began."""
+    trace, printed = record(one_interpreter, tmp_path, SLEEPERS)
+    assert printed[-1] == "['epoll', 'poll', 'selects', 'sleep'] 4"
+    assert lines(resume(trace, "--yes", "--to", "output:/^amid/")) == printed

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .. import _engine
@@ -29,10 +30,15 @@ Span = tuple[int, int, int]
 
 
 def branch_of(
-    session: ReplaySession, restoration: Restoration, state: ProgramState, statement: str | None, name: str
+    session: ReplaySession,
+    restoration: Restoration,
+    state: ProgramState,
+    watched: list[tuple[int, int, int]],
+    statement: str | None,
+    name: str,
 ) -> Branch:
-    """Everything stands still: the replayed program at the position, and the one that is to live on. Raises
-    PyrrError."""
+    """Everything stands still: the replayed program at the position, and the one that is to live on. `watched` are
+    the files that it has mapped (device, inode, number in the trace). Raises PyrrError."""
     tasks: list[Taken] = []
     actions = []
     random = []
@@ -59,7 +65,7 @@ def branch_of(
     if statement is not None:
         text += f", behind {statement!r}"
     event = BranchEvent(state.position, 0, state.time, text, *changes.parts)
-    return Branch(state.position, statement, tasks, actions, random, event)
+    return Branch(state.position, statement, tasks, actions, random, watched, event)
 
 
 class _Changes:
@@ -98,6 +104,14 @@ class _Changes:
             self._writes += [
                 (pid, address, live.read(address, _PAGE)) for address in _changed(real, live.tid, start, end, fresh)
             ]
+        for mapping in own_mappings(live.tid):  # a file that is mapped again may have changed
+            if not mapping.shared or not mapping.prot & 1:
+                continue
+            with suppress(OSError):  # it ends before
+                self._writes += [
+                    (pid, address, live.read(address, _PAGE))
+                    for address in _changed(real, live.tid, mapping.start, mapping.end, False, False)
+                ]
 
 
 def _spans(pid: int) -> list[Span]:
@@ -127,13 +141,13 @@ def _difference(spans: list[Span], others: list[Span]) -> Iterator[Span]:
             yield at, end, prot
 
 
-def _changed(real: int, live: int, start: int, end: int, fresh: bool) -> Iterator[int]:
+def _changed(real: int, live: int, start: int, end: int, fresh: bool, sparse: bool = True) -> Iterator[int]:
     """The pages of a part of memory that differ from the replayed ones."""
-    present = _engine.checksum(live, start, end, True)
+    present = _engine.checksum(live, start, end, sparse)
     before = b""
     if not fresh:
         try:
-            before = _engine.checksum(real, start, end, True)
+            before = _engine.checksum(real, start, end, sparse)
         except OSError as error:
             raise PyrrError(
                 f"the program cannot be recorded again: its memory at {start:#x}: {error.strerror}"

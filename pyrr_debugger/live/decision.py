@@ -20,6 +20,8 @@ class Decision:
     refused: bool = False
     make: Callable[[], int] | None = None
     """Makes it in our process: a descriptor. None: it is made in the program's own process."""
+    choice: str = ""
+    """What was chosen, of a file."""
 
 
 def dead() -> int:

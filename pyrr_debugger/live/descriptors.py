@@ -292,6 +292,19 @@ class Descriptors:
         """Under which number all processes have inherited a description."""
         return self._made.get(description.id)
 
+    def choice_of(self, file: model.File) -> str | model.MemFd | None:
+        """What was chosen for a file that is open, or the memfd that it is; None if nobody has it open."""
+        for key, description in self._all.items():
+            if isinstance(description, model.OpenFile) and description.file is file:
+                return self.decisions[key].choice or "reopen"
+            if isinstance(description, model.MemFd) and description.file is file:
+                return description
+        return None
+
+    def keep(self, descriptor: int) -> int:
+        """Moves a descriptor of ours to where none of the program's is, to be inherited: its number there."""
+        return self._move_up(descriptor)
+
     def close(self) -> None:
         """Gives up all that has been made."""
         self.files.close()

@@ -22,7 +22,7 @@ _ACCESS = os.O_ACCMODE
 _SETTABLE = os.O_APPEND | os.O_NONBLOCK | os.O_ASYNC | os.O_DIRECT | os.O_NOATIME | os.O_SYNC | os.O_DSYNC
 _FLOCK = struct.Struct("<2h4x2qi4x")
 _LARGEST_COMPARED = 1 << 26  # bytes
-_F_ADD_SEALS, _F_OFD_SETLK = 1033, 37
+_F_ADD_SEALS, _F_GET_SEALS, _F_OFD_SETLK = 1033, 1034, 37
 
 
 class Files:
@@ -46,7 +46,7 @@ class Files:
         file = description.file
         subject, how = self.difference(file, writable=description.flags & _ACCESS != os.O_RDONLY)
         choice = self._policy.choice(subject, path=file.path, descriptors=numbers)
-        decision = Decision(file.path, how, subject)
+        decision = Decision(file.path, how, subject, choice=choice)
         if choice == "refuse":
             decision.refused = True
         elif choice == "dead":
@@ -94,7 +94,8 @@ class Files:
     def _change(self, file: model.File, present: os.stat_result, writable: bool) -> str:
         if file.size is not None and file.size != present.st_size:
             return f"it had {file.size} bytes and has {present.st_size} now"
-        if (file.created or file.spans) and present.st_size <= _LARGEST_COMPARED:
+        # What was written through memory is not known here: live/mapped.py compares that.
+        if (file.created or file.spans) and not file.mapped and present.st_size <= _LARGEST_COMPARED:
             content, gaps = self._contents.of_file(file)
             if not gaps:
                 return _content_change(file.path, content, present)
@@ -166,8 +167,9 @@ class Files:
         os.close(made)
         to_position(descriptor, description.offset)
         self._relock(description, descriptor)
-        if description.seals:
-            fcntl.fcntl(descriptor, _F_ADD_SEALS, description.seals)
+        missing = description.seals & ~fcntl.fcntl(descriptor, _F_GET_SEALS)
+        if missing:  # one that was not made for seals has F_SEAL_SEAL from its beginning
+            fcntl.fcntl(descriptor, _F_ADD_SEALS, missing)
         return descriptor
 
     def decide_directory(self, description: model.OpenDirectory | model.OpenPath, numbers: tuple[int, ...]) -> Decision:

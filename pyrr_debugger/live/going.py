@@ -20,7 +20,9 @@ from ..state.verdicts import Outcome, components
 from . import statement as statements
 from . import waiting
 from .branch import branch_of
+from .decision import Decision
 from .descriptors import Descriptors, set_terminal
+from .mapped import MappedFiles
 from .opening import last_wait, recordable, screen, settled
 from .policy import Policy
 from .restore import Restoration
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from ..recorder.branch import BranchSession
     from ..trace_reader import TraceReader
 
-_PROT_WRITE = 2
 _LONGEST_SCREEN = 1 << 24  # bytes of output, in which the last drawing begins
 
 
@@ -73,9 +74,11 @@ def go_live(
             contents.gather(session)
             session.run(calm)
         descriptors = Descriptors(state, contents, policy)
-        _show(descriptors, _mapped(state), agree)
-        with Restoration(session, state, descriptors, policy, recorder is not None) as restoration:
+        mapped = MappedFiles(session, state, descriptors, policy)
+        _show([*descriptors.differing, *(((), one) for one in mapped.decisions)], agree)
+        with Restoration(session, state, descriptors, mapped, policy, recorder is not None) as restoration:
             descriptors.make()
+            mapped.make()
             os.sched_setaffinity(0, processors)
             restoration.build()
             tell(restoration.notes)
@@ -90,7 +93,7 @@ def go_live(
                 restoration.release()
             else:
                 name = os.path.basename(os.path.normpath(trace.path))
-                branch = branch_of(session, restoration, state, statement, name)
+                branch = branch_of(session, restoration, state, mapped.watched(), statement, name)
                 restoration.hand_over()
                 recorder.go_on(branch)
             root = restoration.root.tid
@@ -108,27 +111,16 @@ def _refuse_what_cannot_be(state: model.ProgramState) -> None:
         raise PyrrError("the program cannot go live here:\n  " + "\n  ".join(cannot))
 
 
-def _show(descriptors: Descriptors, others: list[str], agree: Callable[[list[str]], None]) -> None:
+def _show(differing: list[tuple[tuple[int, ...], Decision]], agree: Callable[[list[str]], None]) -> None:
     refused: list[str] = []
     lines: list[str] = []
-    for numbers, decision in descriptors.differing:
-        line = f"descriptor {', '.join(map(str, numbers))}: {decision.what}"
+    for numbers, decision in differing:
+        line = f"descriptor {', '.join(map(str, numbers))}: {decision.what}" if numbers else decision.what
         line += f": {decision.text}" if decision.text else ""
         (refused if decision.refused else lines).append(line)
     if refused:
         raise PyrrError("the policy refuses:\n  " + "\n  ".join(refused))
-    agree(lines + others)
-
-
-def _mapped(state: model.ProgramState) -> list[str]:
-    """The files that are mapped and written through memory: memory takes their place."""
-    paths = {
-        mapping.file.path
-        for process in state.processes.values()
-        for mapping in process.memory.mappings
-        if mapping.shared and mapping.file and not mapping.file.deleted and mapping.prot & _PROT_WRITE
-    }
-    return [f"mapped file {path}: what is written through memory does not reach it any more" for path in sorted(paths)]
+    agree(lines)
 
 
 def _run_statement(session: ReplaySession, restoration: Restoration, state: model.ProgramState, statement: str) -> None:

@@ -43,6 +43,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "socket.connected": ("dead", "reconnect", "refuse"),
     "socket.unix": ("dead", "reconnect", "refuse"),
     "socket.other": ("rebuild", "dead", "refuse"),
+    "mapped": ("reopen", "copy", "refuse"),
+    "mapped.changed": ("copy", "reopen", "restore", "refuse"),
     "lock": ("retake", "drop", "refuse"),
     "pid": ("keep", "new"),
     "clock": ("continue", "present"),
@@ -51,7 +53,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """By class: what can be chosen. The first is what `reopen` does."""
 
 _STRICT = {
-    name: "refuse" for name in CHOICES if name not in ("directory", "device", "terminal", "stream", "file", "lock")
+    name: "refuse"
+    for name in CHOICES
+    if name not in ("directory", "device", "terminal", "stream", "file", "mapped", "lock")
 }
 _STRICT |= {
     "socket.other": "rebuild",
@@ -64,6 +68,8 @@ _SANDBOX = {
     "file": "copy",
     "file.changed": "copy",
     "file.gone": "copy",
+    "mapped": "copy",
+    "mapped.changed": "copy",
     "socket.listening": "dead",
     "socket.connected": "dead",
     "socket.unix": "dead",

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from .. import _engine
 from ..errors import PyrrError
-from . import clocks, memory, tasks
+from . import clocks, memory, pauses, tasks
 from .code import Patch
 from .descriptors import Descriptors
+from .mapped import MappedFiles
 from .policy import Policy
 from .process import LiveProcess, OwnIds
 
@@ -38,6 +39,7 @@ class Restoration:
         session: ReplaySession,
         state: ProgramState,
         descriptors: Descriptors,
+        mapped: MappedFiles,
         policy: Policy,
         recorded: bool = False,
     ) -> None:
@@ -46,6 +48,7 @@ class Restoration:
         self._session = session
         self._state = state
         self._descriptors = descriptors
+        self._mapped = mapped
         self._policy = policy
         self._keep_ids = policy.choice("pid") != "new"
         self._shared = memory.SharedObjects()
@@ -67,6 +70,7 @@ class Restoration:
         if self._own_ids is not None:
             self._own_ids.close()
         self._shared.close()
+        self._mapped.close()
         self._descriptors.close()
 
     def _end_all(self) -> None:
@@ -100,7 +104,7 @@ class Restoration:
 
     def _start_all(self) -> None:
         own = self._own_ids.descriptors if self._own_ids else []
-        inherited = [*self._shared.descriptors, *self._descriptors.inherited, *own]
+        inherited = [*self._shared.descriptors, *self._descriptors.inherited, *self._mapped.inherited, *own]
         for descriptor in inherited:
             os.set_inheritable(descriptor, True)
         try:
@@ -144,6 +148,7 @@ class Restoration:
         leader = next(iter(state.tasks))
         if not self._shares_memory(state):
             memory.copy(self._session.real(leader), process, self._shared)
+            self._mapped.place(state, process)
             self._patches[state.memory.id] = memory.clean_code(self._session, leader, process)
             found = list(memory.traps(self._session, leader, process))
             if self._recorded:
@@ -154,6 +159,8 @@ class Restoration:
         self._restore_process(state, process)
         for tid, task in state.tasks.items():
             tasks.restore(self._session, task, process.threads[tid], self._patches[state.memory.id])
+        if not self._recorded:  # replay knows the program's own call
+            pauses.shorten(self._session, state, process, self._state.time)
         for tid, thread in process.threads.items():
             if thread.id != tid:
                 self.notes.append(f"thread {tid} of process {state.pid} has the id {thread.id} now")

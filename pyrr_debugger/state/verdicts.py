@@ -39,7 +39,6 @@ from .model import (
 )
 
 _AF_UNIX = 1
-_PROT_WRITE = 2
 
 
 class Outcome(Enum):
@@ -271,6 +270,9 @@ def _of_mapping(mapping: Mapping) -> Verdict:
         return _cannot("System V shared memory is the kernel's, and others may have it")
     if not mapping.shared:
         return _EXACT
-    if mapping.file is None or mapping.file.deleted or not mapping.prot & _PROT_WRITE:
+    if mapping.file is None or mapping.file.deleted:
         return _rebuilt("shared anew among the program's processes")
-    return _rebuilt("shared anew among the program's processes: what is written there does not reach the file")
+    difference = change(mapping.file)
+    if difference:
+        return _choice("mapped.changed", difference)
+    return _rebuilt("mapped again", "mapped") if difference == "" else _choice("mapped.changed", "it is gone")
