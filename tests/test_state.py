@@ -288,6 +288,18 @@ def test_memory_of_a_device_and_namespaces(state: ProgramState) -> None:
     assert reasons(changed, "descriptor 99") == ["a namespace cannot be made anew as it was"]
 
 
+def test_filters_that_are_not_known_and_a_half_done_message(state: ProgramState) -> None:
+    changed = copy.deepcopy(state)
+    process = next(iter(changed.processes.values()))
+    process.tasks[process.pid].filters = [b""]
+    end = next(s.description for s in process.descriptors.values() if isinstance(s.description, Socket))
+    end.ahead, end.given_as = 5, ()
+    assert reasons(changed, f"task {process.pid}") == [
+        "the trace does not have its seccomp filters, without which it would be let do more"
+    ]
+    assert "a write to it is half done: 5 bytes of it have been read" in reasons(changed, "descriptor .*socket")
+
+
 def test_another_user(state: ProgramState, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4711)
     assert set(reasons(state, "credentials")) == {"user 4711 may not become another one"}

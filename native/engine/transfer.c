@@ -3,6 +3,7 @@
 #include "transfer.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -109,6 +110,17 @@ static uint64_t ioctl_size(uint64_t request, bool written)
     return direction & (written ? 2 : 1) ? size : 0;
 }
 
+/* A program of a filter, in parts as long as an input may be: it must be there where the process is to be made again. */
+static void add_filter(pid_t pid, uint64_t address, struct ranges *ranges)
+{
+    struct sock_fprog program;
+    add(ranges, address, sizeof program);
+    if (!address || tracee_read(pid, address, &program, sizeof program) != sizeof program || program.len > BPF_MAXINSNS) return;
+    size_t size = program.len * sizeof *program.filter;
+    for (size_t at = 0; at < size; at += STRING_LIMIT)
+        add(ranges, (uintptr_t)program.filter + at, size - at < STRING_LIMIT ? size - at : STRING_LIMIT);
+}
+
 static void add_transfer(pid_t pid, const struct transfer *transfer, const uint64_t arguments[6], int64_t result,
                          bool written, struct ranges *ranges)
 {
@@ -144,6 +156,7 @@ static void add_transfer(pid_t pid, const struct transfer *transfer, const uint6
     case KIND_MSGBUF: add(ranges, address, 8 + (written ? bytes : product(arguments[transfer->count], 1))); break;
     case KIND_PAGES: add(ranges, address, product(arguments[transfer->count] / PAGE_BYTES + 1, transfer->unit)); break;
     case KIND_INDIRECT: add(ranges, pointee(pid, address ? address + transfer->count : 0, 8), transfer->unit); break;
+    case KIND_FILTER: add_filter(pid, address, ranges); break;
     case KIND_IOCTL: add(ranges, address, ioctl_size(arguments[1], written)); break;
     case KIND_CONSERVATIVE: add(ranges, address, transfer->unit < CONSERVATIVE_LIMIT ? transfer->unit : CONSERVATIVE_LIMIT); break;
     default: break;

@@ -218,6 +218,8 @@ class Descriptors:
         """Makes all descriptions. Raises PyrrError."""
         numbers = [number for process in self._state.processes.values() for number in process.descriptors]
         self._base = max([_STREAMS - 1, *numbers]) + 1
+        ours, theirs = self._to_processes  # which no descriptor of the program's may replace
+        self._to_processes = ours, socket.socket(fileno=self._move_up(theirs.detach()))
         try:
             for key, decision in self.decisions.items():
                 if decision.make is not None:

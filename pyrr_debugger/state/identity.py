@@ -247,6 +247,9 @@ def _affinity(world: World, call: Call) -> None:
         task.affinity = call.asked_argument(2, call.args[1])
 
 
+_MOST_INPUT = 4096  # bytes of one input, as transfer.c stores them
+
+
 @handles("seccomp")
 def _seccomp(world: World, call: Call) -> None:
     _filter(world, call, call.args[0] + 1, call.args[1], 2)
@@ -265,7 +268,14 @@ def _filter(world: World, call: Call, mode: int, flags: int, pointer: int) -> No
     for task in tasks:
         task.seccomp = mode
         if mode == 2:
-            task.filters.append(call.asked(program[1], program[0] * 8) if program else b"")
+            task.filters.append(_program(call, *program) if program else b"")
+
+
+def _program(call: Call, count: int, address: int) -> bytes:
+    """That of a filter; b"" where the trace does not have all of it (those before 2026-11-30 have none)."""
+    size = 8 * count
+    parts = [call.asked(address + at, min(_MOST_INPUT, size - at)) for at in range(0, size, _MOST_INPUT)]
+    return whole if len(whole := b"".join(parts)) == size else b""
 
 
 @handles("unshare", "setns")

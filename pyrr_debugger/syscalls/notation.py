@@ -98,7 +98,9 @@ def parse(args: str) -> Arguments:
     outs: list[Transfer] = []
     for position, (reads, writes, kind, extent, name) in enumerate(match.groups() for match in matches):
         pairs.append((kind if extent is None else f"{kind}[{extent}]", name))
-        if reads:
+        if reads and kind == "sock_fprog":
+            ins.append(Transfer(position, Kind.FILTER))
+        elif reads:
             ins.append(_transfer(position, kind, extent, positions, When.SUCCESS))
         if writes:
             outs.append(_transfer(position, kind, extent, positions, _WHEN[writes]))

@@ -76,6 +76,7 @@ class Kind(Enum):
     MSGBUF = 14  # System V message: 8 bytes of type, then `result` (out) or args[count] (in) bytes
     PAGES = 15  # `unit` bytes for each page of args[count] bytes, rounded up (mincore)
     INDIRECT = 16  # CONSERVATIVE at the pointer that lies `count` bytes into the memory at args[arg]
+    FILTER = 17  # a struct sock_fprog, and the program at which it points
 
 
 class When(Enum):
