@@ -12,6 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_taken: list[int] = []
+"""Signals that came between `prepare` and `wait_for`, and found a thread that did not block them."""
 
 
 class TerminalKept:
@@ -45,11 +47,16 @@ def prepare() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_PASSED_ON})
+    # Replay has other threads, which live a little longer than it takes the program to begin.
+    for number in _PASSED_ON:
+        signal.signal(number, lambda number, _: _taken.append(number))
 
 
 def wait_for(pid: int) -> int:
     """Waits for a child, behind `prepare`: its wait status. When it is stopped from the terminal, so are we."""
     signals = {signal.SIGCHLD, *_PASSED_ON}
+    while _taken:
+        _send(pid, _taken.pop(0))
     while True:
         found, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
         if found and not os.WIFSTOPPED(status):
