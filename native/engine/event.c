@@ -26,7 +26,7 @@ struct head read_head(struct cursor *cursor)
     if (head.items < NUMBERS_IN_HEAD) cursor->bad = true;
     head.kind = (unsigned)read_unsigned(cursor);
     head.task = (pid_t)read_unsigned(cursor);
-    read_unsigned(cursor);
+    head.delta = read_unsigned(cursor);
     return head;
 }
 

@@ -56,6 +56,7 @@ struct head {
     size_t items;
     unsigned kind;
     pid_t task;
+    uint64_t delta; /* microseconds since the event before it */
 };
 
 struct call {

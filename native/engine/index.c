@@ -9,12 +9,9 @@ bool index_events(const uint8_t *data, size_t size, size_t count, uint64_t *offs
     for (size_t i = 0; i < count && !cursor.bad; i++) {
         offsets[i] = (uint64_t)(cursor.at - data);
         times[i] = time;
-        size_t items = read_array(&cursor);
-        if (items < NUMBERS_IN_HEAD) return false;
-        read_skip(&cursor);
-        read_skip(&cursor);
-        time += read_unsigned(&cursor);
-        for (size_t item = NUMBERS_IN_HEAD; item < items && !cursor.bad; item++) read_skip(&cursor);
+        struct head head = read_head(&cursor);
+        time += head.delta;
+        for (size_t item = NUMBERS_IN_HEAD; item < head.items && !cursor.bad; item++) read_skip(&cursor);
     }
     offsets[count] = size;
     times[count] = time;
