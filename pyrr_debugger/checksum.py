@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 
 from . import _engine, procfs, registers, snapshot
@@ -18,7 +20,8 @@ _PAGE = struct.Struct("<4Q")  # address, hash, sum, weighted sum: struct page_su
 _WORDS = 512
 _RED_ZONE = 128
 _PAGE_BYTES = 4096
-_LARGE = 1 << 32
+_LARGE = 1 << 26
+"""From here on a shared mapping is read only where its file has data."""
 _WRITE = 2
 _MASK = (1 << 64) - 1
 _NOT_MEMORY = ("[vvar", "[vsyscall]", "[vdso]")
@@ -45,19 +48,68 @@ def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[
     ranges: list[Range] = []
     for start, end, sparse in spans:
         start = live if start < live < end else start
-        ranges.append((start, end, sparse, _engine.checksum(tid, start, end, sparse)))
+        ranges.append((start, end, sparse, _sums(tid, start, end, sparse)))
     return ranges
 
 
-def again(pid: int, ranges: tuple[Range, ...]) -> list[Range]:
-    """The same ranges of a replayed process. A damaged trace may name terabytes that are not there."""
-    return [(s, e, sparse, _sums(pid, s, e, sparse)) for s, e, sparse, _ in ranges]
+def again(pid: int, ranges: tuple[Range, ...], memory: tuple[int, int] = (-1, 0)) -> list[Range]:
+    """The same ranges of a replayed process. `memory` is the file of shared memory: its descriptor and its inode.
+    A damaged trace may name terabytes that are not there."""
+    return [(s, e, sparse, _sums(pid, s, e, sparse, memory)) for s, e, sparse, _ in ranges]
 
 
-def _sums(pid: int, start: int, end: int, sparse: bool) -> bytes:
-    if not sparse and end - start > _LARGE and all(m.end <= start or m.start >= end for m in procfs.read_maps(pid)):
-        return b""
-    return _engine.checksum(pid, start, end, sparse)
+def _sums(pid: int, start: int, end: int, sparse: bool, memory: tuple[int, int] = (-1, 0)) -> bytes:
+    if sparse or end - start <= _LARGE:
+        return _engine.checksum(pid, start, end, sparse)
+    parts: list[tuple[int, int]] = []
+    for mapping in procfs.read_maps(pid):
+        low, high = max(start, mapping.start), min(end, mapping.end)
+        if low < high:
+            parts += _filled(pid, mapping, low, high, memory)
+    return b"".join(_engine.checksum(pid, low, high, False) for low, high in parts)
+
+
+def _filled(
+    pid: int, mapping: procfs.Mapping, low: int, high: int, memory: tuple[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Where a part of a mapping may be other than zero. To read a hole of a file in memory fills it: 100 GB of nothing
+    would be more than the machine has."""
+    file = _open(pid, mapping, memory) if mapping.shared else -1
+    if file < 0:
+        yield low, high
+        return
+    try:
+        there = mapping.offset - mapping.start
+        while low < high:
+            try:
+                start = os.lseek(file, low + there, os.SEEK_DATA)
+                end = os.lseek(file, start, os.SEEK_HOLE)
+            except OSError:  # ENXIO: no more data
+                return
+            start, end = (
+                start // _PAGE_BYTES * _PAGE_BYTES - there,
+                -(-end // _PAGE_BYTES) * _PAGE_BYTES - there,
+            )
+            if start < high:
+                yield max(low, start), min(high, end)
+            low = max(low + _PAGE_BYTES, end)
+    finally:
+        os.close(file)
+
+
+def _open(pid: int, mapping: procfs.Mapping, memory: tuple[int, int]) -> int:
+    """The file of a mapping; -1 where it cannot be had."""
+    if memory[0] >= 0 and mapping.inode == memory[1]:
+        return os.dup(memory[0])
+    # The first needs a privilege; the second may be another file by now. To open a device may do something.
+    for name in (f"map_files/{mapping.start:x}-{mapping.end:x}", f"root{mapping.name}"):
+        try:
+            status = os.stat(path := f"/proc/{pid}/{name}")
+            if status.st_ino == mapping.inode and stat.S_ISREG(status.st_mode):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            continue
+    return -1
 
 
 class Difference(NamedTuple):

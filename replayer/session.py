@@ -1113,7 +1113,7 @@ class ReplaySession:
     def _checksum(self, event: ChecksumEvent) -> None:
         if self.verification is not None:
             pid = self.real(event.task)
-            replayed = checksum.again(pid, event.ranges)
+            replayed = checksum.again(pid, event.ranges, (self._shared.descriptor, self._shared.inode))
             result = self.verification
             result.checksums += 1
             result.bytes_compared += sum(end - start for start, end, *_ in event.ranges)

@@ -4,7 +4,6 @@ SPIN = "a thread spins on memory which another one writes, without a system call
 COMPUTES = "a task that computes without a system call is not preempted: the others wait for it (no bytecode clock yet)"
 
 LOAD = "the test allows 5 s for the start of five workers, or less, which a busy machine and a recording do not keep"
-STALE = "a semaphore that was set back in replay (`mapped_again`, mended in 53b4cd5; not run again)"
 PTRACE = "the program traces others itself: a task has one tracer, so that it gets EPERM, as under any other"
 COUNTER = "the program wants a fault of rdtsc (PR_TSC_SIGSEGV), which the recorder keeps for itself"
 VDSO = "the program looks into the vDSO, which is hidden from it"
@@ -12,14 +11,12 @@ VSYSCALL = "a call by the vsyscall page, which the kernel carries out without a 
 COMPATIBILITY = "a 32-bit system call (int 0x80)"
 REFUSED = "a call that is refused by design (modify_ldt)"
 OWN_AGENT = "the program maps over everything that /proc/self/maps shows, the agent too"
-LARGE = "a shared mapping of 100 GB, all of which the checksum at the program's end reads, its holes too"
 ORDER = "the program demands that a new thread does not run before its creator yields, which no scheduler promises"
 
 CAUSES: tuple[tuple[str, str, str, str], ...] = (
     # suite, column, item (or "item test"), cause; the last three with the wildcards of a shell
     ("cpython", "*", "test_concurrent_futures.* *.test_map_timeout", LOAD),
     ("cpython", "*", "test_concurrent_futures.* *WaitTest.test_timeout", LOAD),
-    ("cpython", "3.8", "test_concurrent_futures.*", STALE),
     ("rr", "*", "no_mask_timeslice*", SPIN),
     ("rr", "*", "spinlock_priorities*", SPIN),
     ("rr", "*", "grandchild_threads_*_running*", COMPUTES),
@@ -39,6 +36,5 @@ CAUSES: tuple[tuple[str, str, str, str], ...] = (
     ("rr", "*", "cross_arch*", COMPATIBILITY),
     ("rr", "*", "set_thread_area*", COMPATIBILITY),
     ("rr", "*", "modify_ldt*", REFUSED),
-    ("rr", "*", "large_hole*", LARGE),
     ("rr", "*", "sched_yield_to_lower_priority*", ORDER),
 )

@@ -1,10 +1,12 @@
-"""A file of 5 GB, nearly all of it a hole, is mapped whole; then cut, so that what was data becomes a hole, and mapped again."""
+"""A file of 5 GB, nearly all of it a hole, is mapped whole; then cut, so that what was data becomes a hole, and mapped again. At the
+end one of 200 GB is mapped, more than would fit into memory."""
 
 import mmap
 import os
 import tempfile
 
 SIZE = 5 << 30
+LAST_SIZE = 200 << 30
 MIDDLE = 3 << 30
 
 with tempfile.TemporaryFile() as file:
@@ -27,3 +29,8 @@ with tempfile.TemporaryFile() as file:
         again[MIDDLE : MIDDLE + 4] = b"DONE"
     with mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE) as private:
         print(private[MIDDLE : MIDDLE + 8], private[1 << 31])
+    os.ftruncate(descriptor, LAST_SIZE)
+    last = mmap.mmap(descriptor, 0, mmap.MAP_SHARED)
+    last[LAST_SIZE // 2 : LAST_SIZE // 2 + 4] = b"LAST"
+    print(last[LAST_SIZE // 2 - 2 : LAST_SIZE // 2 + 6], last[MIDDLE : MIDDLE + 4], flush=True)
+    os._exit(0)
