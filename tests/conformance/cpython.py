@@ -54,12 +54,14 @@ def interpreters() -> list[Interpreter]:
 def items(interpreter: Interpreter, modules: list[str], lacking: Path) -> Iterator[Item]:
     for module in modules:
         runner_of = _runner(interpreter, module, lacking)
-        for name, patterns in _parts(module, runner_of):
+        parts = _parts(module, runner_of)
+        for name, patterns in parts:
             match = [word for pattern in patterns for word in ("-m", pattern)]
             words = [*runner_of, "-v", "--junit-xml={scratch}/verdicts.xml", *match, module]
             column = ".".join(map(str, interpreter.version))
             # Random order and random tests would make two runs incomparable; 0 is kept by 3.13 only if it is told.
-            yield Item(SUITE, column, module, name, [str(word) for word in words], env={"PYTHONHASHSEED": "1"})
+            command = [str(word) for word in words]
+            yield Item(SUITE, column, module, name, command, env={"PYTHONHASHSEED": "1"}, parts=len(parts))
 
 
 def _runner(interpreter: Interpreter, module: str, lacking: Path) -> list[str]:

@@ -12,6 +12,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -163,12 +164,12 @@ def command_of(program: Program, folder: Path) -> list[str]:
 
 
 def items(source: Path, folder: Path) -> Iterator[Item]:
-    for program in programs(source):
-        if program.name not in OUTSIDE and (folder / program.name).exists():
-            command = command_of(program, folder)
-            yield Item(
-                SUITE, "x86-64", program.name[0], program.name, command, env={"LC_ALL": "C"}, timeout=BARE_SECONDS
-            )
+    wanted = [one for one in programs(source) if one.name not in OUTSIDE and (folder / one.name).exists()]
+    parts = Counter(program.name[0] for program in wanted)
+    for program in wanted:
+        name, command = program.name, command_of(program, folder)
+        env = {"LC_ALL": "C"}
+        yield Item(SUITE, "x86-64", name[0], name, command, env=env, timeout=BARE_SECONDS, parts=parts[name[0]])
 
 
 def read_verdicts(folder: Path, tokens: Mapping[str, str], result: Result, scratch: Path) -> Verdicts:

@@ -19,7 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -58,6 +58,8 @@ class Item:
     """Words before the command, bare and recorded: what runs it, and acts on it from outside."""
     terminal: bool = False
     """The launcher gives a terminal, so that a replay is run by it too."""
+    parts: int = 0
+    """How many items there are in its place of the table; 0 where nobody has counted."""
 
 
 @dataclass
@@ -82,6 +84,8 @@ class Outcome:
     seconds: dict[str, float] = field(default_factory=dict)
     cause: str = ""
     """Of the first failure, as the output tells it."""
+    parts: int = 0
+    """As in Item."""
 
     @property
     def good(self) -> bool:
@@ -156,7 +160,7 @@ def _files(scratch: Path) -> set[str]:
 def run_item(item: Item, read: ReadVerdicts, home: Path, keep: Path | None = None) -> Outcome:
     """Scores one item. The trace of a failing one is left in `keep`, if given."""
     harness.adopt_orphans()
-    outcome = Outcome(item.suite, item.column, item.row, item.name)
+    outcome = Outcome(item.suite, item.column, item.row, item.name, parts=item.parts)
     place = Path(tempfile.mkdtemp(prefix="pyrr-conformance-"))
     try:
         _score(item, read, outcome, _Stage(item, outcome, home, place))
@@ -318,52 +322,100 @@ def known_cause(outcome: Outcome, test: str = "") -> str | None:
     return None
 
 
+@dataclass
+class Rendered:
+    """What stands in the document: cells by row and column, and by cause the items ("column name") of it."""
+
+    cells: dict[tuple[str, str], str] = field(default_factory=dict)
+    causes: dict[str, list[str]] = field(default_factory=dict)
+
+
+def read_rendered(body: str) -> Rendered:
+    """Reads what `render` has written. The row of totals is left out, which is made anew."""
+    rendered, columns = Rendered(), list[str]()
+    for line in body.split("\n"):
+        if not line.startswith("| "):
+            continue
+        first, *rest = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if not first:
+            columns = rest
+        elif first == "cause":
+            columns = []
+        elif columns and not first.startswith("**"):
+            rendered.cells |= {(first, column): cell for column, cell in zip(columns, rest, strict=True) if cell}
+        elif not columns:
+            rendered.causes[first] = re.split(r", (?=\S+ )", rest[0])
+    return rendered
+
+
 def render(results: Path, suite: str) -> None:
-    """Writes the part of docs/conformance.md between the markers of a suite."""
-    outcomes = [outcome for outcome in load(results, suite) if outcome.is_applicable]
+    """Writes the part of docs/conformance.md between the markers of a suite. What has no result keeps what stood there
+    before, in italics."""
+    outcomes = load(results, suite)
     begin, end = f"<!-- begin {suite} -->", f"<!-- end {suite} -->"
     text = DOCUMENT.read_text()
     before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
+    present, _, after = rest.partition(end)
     if not rest or end not in rest:
         raise SystemExit(f"{DOCUMENT} has no markers for {suite}")
-    body = "\n".join([*_table(outcomes), "", *_failures(outcomes)])
+    old = read_rendered(present)
+    body = "\n".join([*_table(outcomes, old), "", *_failures(outcomes, old)])
     DOCUMENT.write_text(f"{before}{begin}\n\n{body}\n{end}{after}")
 
 
-def _table(outcomes: list[Outcome]) -> list[str]:
-    columns = sorted({o.column for o in outcomes}, key=lambda text: (*map(int, re.findall(r"\d+", text)), text))
-    rows = list(dict.fromkeys(o.row for o in sorted(outcomes, key=lambda o: o.row)))
-    lines = ["| | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for row in rows:
-        cells = [_cell([o for o in outcomes if (o.row, o.column) == (row, column)]) for column in columns]
+def _table(outcomes: list[Outcome], old: Rendered) -> list[str]:
+    columns = {o.column for o in outcomes} | {column for _, column in old.cells}
+    names = sorted(columns, key=lambda text: (*map(int, re.findall(r"\d+", text)), text))
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    kept = 0
+    for row in sorted({o.row for o in outcomes if o.is_applicable} | {row for row, _ in old.cells}):
+        cells = []
+        for column in names:
+            fresh = [o for o in outcomes if (o.row, o.column) == (row, column)]
+            cell, earlier = _cell(fresh), _italic(old.cells.get((row, column), ""))
+            # Parts of what was run whole before say less than it did.
+            if earlier and (not cell or ("parts)" in cell and "parts)" not in earlier)):
+                cell = f"{cell}; {earlier}" if cell else earlier
+                kept += 1
+            cells.append(cell)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    totals = [_cell([o for o in outcomes if o.column == column]) for column in columns]
-    return [*lines, "| **all** | " + " | ".join(totals) + " |"]
+    totals = [_cell([replace(o, parts=0) for o in outcomes if o.column == column]) for column in names]
+    return [*lines, f"| **{'this run' if kept else 'all'}** | " + " | ".join(totals) + " |"]
+
+
+def _italic(cell: str) -> str:
+    """What stood in a cell before: of two, the earlier one, which was whole."""
+    cell = cell.rpartition("; ")[2].strip("*")
+    return f"*{cell}*" if cell else ""
 
 
 def _cell(outcomes: list[Outcome]) -> str:
     """The number of tests; where not all is well: how many have the bare verdict, and are replayed."""
+    run, parts = len(outcomes), max((o.parts for o in outcomes), default=0)
+    outcomes = [o for o in outcomes if o.is_applicable]
     if not outcomes:
         return ""
+    note = f" ({run} of {parts} parts)" if run < parts else ""
     tests = sum(o.tests for o in outcomes)
     if all(o.good for o in outcomes):
-        return str(tests)
+        return f"{tests}{note}"
     same = sum(max(0, o.tests - len(o.differing)) for o in outcomes)
     replayed = sum(o.tests for o in outcomes if (o.replay, o.verify) == ("equal", "clean"))
-    return f"{tests}: {same} same, {replayed} replayed"
+    return f"{tests}: {same} same, {replayed} replayed{note}"
 
 
-def _failures(outcomes: list[Outcome]) -> list[str]:
-    causes: dict[str, list[str]] = {}
+def _failures(outcomes: list[Outcome], old: Rendered) -> list[str]:
+    again = {f"{o.column} {o.name}" for o in outcomes}
+    causes = {cause: [item for item in items if item not in again] for cause, items in old.causes.items()}
     for outcome in outcomes:
-        if outcome.good:
+        if outcome.good or not outcome.is_applicable:
             continue
         names = [known_cause(outcome, text.split(":")[0]) for text in outcome.differing]
         if outcome.left or (outcome.replay, outcome.verify) != ("equal", "clean"):
             names.append(known_cause(outcome))
         for name in dict.fromkeys(names):
             causes.setdefault(name or "**not known**", []).append(f"{outcome.column} {outcome.name}")
+    causes = {cause: items for cause, items in causes.items() if items}
     if not causes:
         return ["No failures."]
     lines = ["| cause | items |", "|---|---|"]
