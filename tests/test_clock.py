@@ -259,10 +259,12 @@ def test_death_amid_native_code(one_interpreter: Interpreter, around: Surroundin
     assert re.search(said, harness.pyrr("replay", "--to", str(death.number), trace).stdout.decode())
 
 
-def assert_recorded_and_replayed(name: str, interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
+def assert_recorded_and_replayed(
+    name: str, interpreter: Interpreter, around: Surroundings, trace: Path, options: tuple[str, ...] = ()
+) -> None:
     command = [str(interpreter.path), str(victim(name))]
     bare = harness.run(command, around)
-    recorded = harness.record(trace, *command, around=around)
+    recorded = harness.record(trace, *command, around=around, options=options)
     harness.assert_same_meaning(bare, recorded)
     replayed = harness.replay(trace)
     assert replayed.status == 0, str(replayed)
@@ -275,6 +277,15 @@ def test_victim_is_recorded_and_replayed(
     name: str, one_interpreter: Interpreter, around: Surroundings, trace: Path
 ) -> None:
     assert_recorded_and_replayed(name, one_interpreter, around, trace)
+
+
+@pytest.mark.parametrize("seed", range(40 if LONG else 1))
+@pytest.mark.parametrize("name", ["fast_timer", "killed_computing", "signal_in_computation", "signal_in_other_thread"])
+def test_signals_whose_moments_are_drawn(
+    name: str, seed: int, one_interpreter: Interpreter, around: Surroundings, trace: Path
+) -> None:
+    options = ("--chaos", "--seed", str(seed))
+    assert_recorded_and_replayed(name, one_interpreter, around, trace, options)
 
 
 @pytest.mark.parametrize("name", NAMES if LONG else ["interrupted_loops"])

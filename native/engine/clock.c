@@ -39,7 +39,8 @@ void wind_clock(struct task *task)
 {
     if (!is_clocked(task)) return;
     struct agent_clock *clock = &task->group->space->clock;
-    if (choose_held(task) || task->hurried) ask_for_tick(task, 1);
+    if (task->hurried) ask_for_tick(task, 1);
+    if (choose_held(task)) ask_for_tick(task, task->held_until > task->turn.all_ticks ? task->held_until - task->turn.all_ticks : 1);
     int64_t left = task->asked && (int64_t)task->asked <= clock->counter ? (int64_t)task->asked - 1 : clock->counter;
     task->asked = 0;
     if (!task->fresh && left == clock->counter) return;

@@ -76,6 +76,7 @@ struct task {
     siginfo_t held[MAX_HELD];
     unsigned held_count;
     struct timespec held_since;
+    uint64_t held_until; /* so many ticks of its turn, or its next call */
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool cancels; /* a held signal comes at the next call, which the kernel does not begin */
     int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */

@@ -123,6 +123,12 @@ static struct turn *next_turn(const struct scheduler *scheduler, struct turn *la
 
 void scheduler_yield(struct scheduler *scheduler) { scheduler->yielded = true; }
 
+uint64_t scheduler_delay(struct scheduler *scheduler)
+{
+    if (scheduler->policy != POLICY_CHAOS) return 0;
+    return draw(scheduler, UINT64_C(1) << draw(scheduler, scheduler->tick_scale + 1));
+}
+
 void scheduler_be_chaotic(struct scheduler *scheduler, uint64_t seed)
 {
     scheduler->policy = POLICY_CHAOS;

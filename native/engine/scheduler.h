@@ -101,6 +101,8 @@ void scheduler_remove(struct scheduler *scheduler, struct turn *turn);
 struct turn *scheduler_find(const struct scheduler *scheduler, pid_t tid);
 /* The current task lets others go first, once it may be switched from. */
 void scheduler_yield(struct scheduler *scheduler);
+/* For how many ticks a signal is still held that has come amid computation. */
+uint64_t scheduler_delay(struct scheduler *scheduler);
 void scheduler_be_chaotic(struct scheduler *scheduler, uint64_t seed);
 /* Copies the list. False: no memory. */
 bool scheduler_follow(struct scheduler *scheduler, const struct decision *list, size_t count);

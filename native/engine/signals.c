@@ -313,6 +313,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     }
     if (boundary || (no_handler && !waits) || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
     else {
+        if (!task->held_count) task->held_until = task->turn.all_ticks + scheduler_delay(&recorder->scheduler);
         hold(task, &info);
         call_attention(recorder, task, &registers);
     }
