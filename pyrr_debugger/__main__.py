@@ -7,6 +7,7 @@ import os
 import sys
 
 from .errors import PyrrError
+from .light import signal
 from .recorder import launch as recorder
 from .replayer import launch as replayer
 
@@ -19,21 +20,24 @@ def main() -> None:
             recorder.record(recording)
         if replay := replayer.plain_request(sys.argv[1:]):
             replayer.replay(replay)
-        from .cli import cli
+        from .cli import run
 
         try:
-            cli(prog_name="pyrr")
+            run()
         finally:
             sys.stdout.flush()
     except PyrrError as error:
         print(f"pyrr: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("pyrr: interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:  # what is printed cannot be written, a folder cannot be read
         where = f"{error.filename}: " if error.filename else ""
-        print(f"pyrr: {where}{error.strerror}", file=sys.stderr, flush=True)
+        print(f"pyrr: {where}{error.strerror or error}", file=sys.stderr, flush=True)
         os._exit(PyrrError.status)  # not by way of the interpreter, which would try to write the rest once more
 
 

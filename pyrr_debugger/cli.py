@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 import click
+
+from .errors import PyrrError
 
 _COMMANDS = {
     "record": "Record a program and its children.",
@@ -57,3 +60,21 @@ def cli() -> None:
     pyrr replay --to 1200         stand before event 1200
     pyrr debug                    look around where it failed, and go back from there
     """
+
+
+def run() -> None:
+    """Runs the command line. Raises PyrrError for what it should not have said, KeyboardInterrupt where it is
+    interrupted."""
+    try:
+        cli(prog_name="pyrr", standalone_mode=False)
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except click.ClickException as error:
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            error.show()
+            sys.exit(PyrrError.status)
+        context = getattr(error, "ctx", None)
+        words = " ".join(error.format_message().split()).removesuffix(".")
+        named = next((word for word in sys.argv[1:2] if word in _COMMANDS), None)
+        where = context.command_path if context else f"pyrr {named}" if named else "pyrr"
+        raise PyrrError(f"{words[:1].lower()}{words[1:]}; see '{where} --help'") from None

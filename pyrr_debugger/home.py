@@ -45,11 +45,17 @@ def traces() -> list[str]:
     try:
         with os.scandir(folder()) as entries:
             found = [e for e in entries if not e.name.startswith(".") and not e.is_symlink() and _may_be_trace(e)]
-        return [entry.path for entry in sorted(found, key=lambda entry: entry.stat().st_mtime)]
+        return [entry.path for entry in sorted(found, key=_changed)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise PyrrError(f"{folder()} cannot be read: {error.strerror}") from None
+
+
+def _changed(entry: os.DirEntry[str]) -> float:
+    with suppress(OSError):
+        return entry.stat().st_mtime
+    return 0.0  # it has been removed meanwhile
 
 
 def _may_be_trace(entry: os.DirEntry[str]) -> bool:
@@ -78,13 +84,27 @@ def forget_latest() -> None:
 
 def find(name: str | None) -> str:
     """The trace that a user means by a path, a name, or nothing (the latest). Raises PyrrError."""
+    if name == "":
+        raise PyrrError("the name of the trace is empty: give a path or a name, or nothing for the latest trace")
     named = os.path.join(folder(), name or LATEST)
-    if name and os.path.exists(name):
+    if name and _exists(name):
         return name
-    if os.path.exists(named):
+    if _exists(named):
         return os.path.realpath(named)
     if name is None:
         if os.path.islink(named):
             raise PyrrError(f"the latest trace, {os.readlink(named)}, is gone; 'pyrr ls' lists others")
+        traces()  # says so where the folder cannot be read
         raise PyrrError("there is no trace yet: make one with 'pyrr record COMMAND'")
     raise PyrrError(f"there is no trace {name!r}, neither as a path nor in {folder()}; 'pyrr ls' lists them")
+
+
+def _exists(path: str) -> bool:
+    """Whether there is something. Raises PyrrError where that is not to be known."""
+    try:
+        os.stat(path)
+    except PermissionError as error:
+        raise PyrrError(f"{os.path.realpath(path)} cannot be looked at: {error.strerror}") from None
+    except OSError:
+        return False
+    return True

@@ -75,8 +75,10 @@ class TraceReader:
         self.header = self._read_header()
         try:
             self._file = self._place.part("events")
+        except FileNotFoundError:
+            raise TraceError(f"{self.path} is not a trace: it has no events") from None
         except OSError as error:
-            raise TraceError(f"{self.path} has no readable events ({error.strerror}): it is not a trace") from None
+            raise TraceError(f"{self.path} cannot be read: its events: {error.strerror}") from None
         self.chunks, self._tail = self._read_chunks()
         if not self.chunks:
             raise TraceError(f"{self.path} holds no event: the recorder ended before the first one was written")
@@ -98,8 +100,8 @@ class TraceReader:
         try:
             with self._place.part("header") as part:
                 packed = part.read()
-        except FileNotFoundError as error:
-            raise TraceError(f"{self.path} is not a trace: its header: {error.strerror}") from None
+        except (FileNotFoundError, NotADirectoryError):
+            raise TraceError(f"{self.path} is not a trace: it has no header") from None
         except OSError as error:
             raise TraceError(f"{self.path} cannot be read: its header: {error.strerror}") from None
         if not packed:
@@ -113,8 +115,9 @@ class TraceReader:
         except (zstandard.ZstdError, ValueError, KeyError, TypeError, UnpackException) as error:
             raise TraceError(f"{self.path}: the header is damaged ({error})") from None
         if version not in READABLE:
-            known = " and ".join(map(str, READABLE))
-            raise TraceError(f"{self.path} has format {version}; this pyrr reads format {known}")
+            *known, last = map(str, READABLE)
+            words = f"this pyrr reads formats {', '.join(known)} and {last}"
+            raise TraceError(f"{self.path} has format {version}; {words}")
         if len(packed) != _frame_size(packed):
             raise TraceError(f"{self.path}: the header is damaged (bytes behind its end)")
         return dict(header)

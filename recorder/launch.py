@@ -43,6 +43,8 @@ def plain_request(words: list[str]) -> Request | None:
         elif words[at] in ("-o", "--output") and at + 1 < len(words):
             at += 1
             output = words[at]
+            if not output:
+                return None
         elif words[at] == "--":
             at += 1
             break

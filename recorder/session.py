@@ -81,7 +81,7 @@ def find_program(command: str) -> str:
             return path
     if "/" in command and os.path.exists(command):
         raise CommandError(f"{command}: cannot be executed (permission denied, or a directory)", 126)
-    raise CommandError(f"{command}: command not found", 127)
+    raise CommandError(f"{command or repr(command)}: command not found", 127)
 
 
 _Patches: TypeAlias = "list[tuple[int, bytes]]"

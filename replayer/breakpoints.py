@@ -18,7 +18,7 @@ from ..errors import PyrrError
 from ..events import SyscallEvent
 from ..pythonstack import PythonFrame, Variables
 from ..pythonstack.memory import UnreadableError
-from ..pythonstack.objects import Code
+from ..pythonstack.objects import ENCODINGS, Code
 from ..syscalls import BY_NAME
 from ..syscalls import name as call_name
 from ..trace_reader import EventFilter
@@ -27,6 +27,7 @@ from .place import interpreter_of
 from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
 
 if TYPE_CHECKING:
+    from ..pythonstack.layouts import Layout
     from ..trace_reader import TraceReader
     from .session import ReplaySession
 
@@ -77,7 +78,7 @@ def codes_of(session: ReplaySession, task: int, name: str) -> list[Code]:
         return []
     layout = interpreter.layout
     reader = interpreter.reader()
-    found_names = _strings_ending_in(session, task, name, layout.string_ascii, layout.string_length)
+    found_names = _strings_ending_in(session, task, name, layout)
     names = [address for address in found_names if matches(reader.text(address), name)]
     if not names:
         return []
@@ -105,21 +106,34 @@ def _search(session: ReplaySession, task: int, pattern: re.Pattern[bytes], size:
                 yield start + match.start()
 
 
-def _strings_ending_in(session: ReplaySession, task: int, name: str, head: int, length: int) -> Iterator[int]:
-    """The addresses of ASCII strings, as Python keeps them, that end in a name."""
-    text = os.fsencode(name)
-    pattern = re.compile(re.escape(text) + b"\0")
-    for at in _search(session, task, pattern, len(text) + 1):
-        end = at + len(text)
-        first = max(end - _LONGEST_NAME, 0)
-        before = session.read(task, first - head, end - first + head)
-        if len(before) != end - first + head:
-            before = before.rjust(end - first + head, b"\0")
-        for start in range(at, first, -1):
-            place = start - first
-            if before[place + length : place + length + 8] == (end - start).to_bytes(8, "little"):
-                yield start - head
-                break
+def _strings_ending_in(session: ReplaySession, task: int, name: str, layout: Layout) -> Iterator[int]:
+    """The addresses of strings, as Python keeps them, that end in a name: of characters of 1, 2 or 4 bytes."""
+    for width, encoding in ENCODINGS.items():
+        try:
+            text = name.encode(encoding, "surrogatepass")
+        except UnicodeEncodeError:
+            continue  # it has wider ones
+        heads = (layout.string_ascii, layout.string_compact) if width == 1 else (layout.string_compact,)
+        pattern = re.compile(re.escape(text) + bytes(width))
+        for at in _search(session, task, pattern, len(text) + width):
+            end = at + len(text)
+            for head in heads:
+                yield from _string_up_to(session, task, at, end, width, head, layout.string_length)
+
+
+def _string_up_to(
+    session: ReplaySession, task: int, at: int, end: int, width: int, head: int, length: int
+) -> Iterator[int]:
+    """The address of a string that ends at `end` and begins at `at` or before, if there is one."""
+    first = max(end - _LONGEST_NAME * width, 0)
+    before = session.read(task, first - head, end - first + head)
+    if len(before) != end - first + head:
+        before = before.rjust(end - first + head, b"\0")
+    for start in range(at, first, -width):
+        place = start - first
+        if before[place + length : place + length + 8] == ((end - start) // width).to_bytes(8, "little"):
+            yield start - head
+            return
 
 
 def _chunks_with(trace: TraceReader, words: list[bytes]) -> Iterator[SyscallEvent]:
@@ -508,7 +522,8 @@ def find_line(codes: list[Code], line: int, name: str) -> None:
     """Raises PyrrError where no instruction belongs to a line."""
     lines = sorted({one for code in codes for one in CodeLines(code).lines})
     if not codes:
-        raise PyrrError(f"no code of {name} is in memory here, and the program never loads it")
+        known = "that of CPython 3.8 to 3.14 is known"
+        raise PyrrError(f"no code of {name} is found, in memory here or where the program loads it; {known}")
     if line not in lines:
         near = [*[one for one in lines if one < line][-1:], *[one for one in lines if one > line][:1]]
         have = " and ".join(map(str, near)) + (" have" if len(near) > 1 else " has")

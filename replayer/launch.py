@@ -52,7 +52,7 @@ def plain_request(words: list[str]) -> Request | None:
         else:
             trace = words[at]
         at += 1
-    return Request(trace, to, None, as_json)
+    return None if as_json and to is None else Request(trace, to, None, as_json)
 
 
 def replay(request: Request) -> NoReturn:

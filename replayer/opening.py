@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 from ..errors import PyrrError
 from ..events import EndEvent, ExitEvent
+from ..processes import processes
 from .place import python_stack
 from .position import Named, Output
 from .session import ReplaySession
@@ -30,8 +32,27 @@ def open_at_failure(session: ReplaySession) -> str:
             session.seek(Named("exit"))
             return "the program is about to fail, without a traceback"
     session.seek(0)
-    found = session.run_until(_runs_main)
-    return "the beginning of the Python program" if found else "the end: no Python has run"
+    if session.run_until(_runs_main) or _run_to_script(session):
+        return "the beginning of the Python program"
+    session.seek(session.trace.count)
+    return "the end: no event is in Python code of the program's own"
+
+
+def _run_to_script(session: ReplaySession) -> bool:
+    """Goes to the first line of a script that makes no system call, between two events."""
+    from .breakpoints import target_of_function
+    from .debugger import Debugger
+
+    words = [word for process in processes(session.trace.events()) for word in process.arguments[1:]]
+    debugger = Debugger(session)
+    for word in dict.fromkeys(word for word in words if word.endswith(".py")):
+        path = os.path.normpath(word)
+        name = os.path.basename(path) if path.startswith("..") else path
+        session.seek(0)
+        codes = [code for code in debugger.codes.of(name, debugger.task) if code.name == "<module>"]
+        if codes and debugger.runs.forward([target_of_function(code) for code in codes], session.trace.count):
+            return True
+    return False
 
 
 def _runs_main(session: ReplaySession) -> bool:

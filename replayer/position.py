@@ -33,6 +33,7 @@ FORMS = (
     "output:/regex/, syscall:NAME, signal:NAME or file.py:LINE, the last four with #K for the K-th; exception or "
     "exception:K"
 )
+_LONGEST_NUMBER = 18  # digits: what fits into 64 bits
 _SIGNAL_BITS = 0x7F
 _UNNAMED = {"syscall": r"syscall_0x[0-9a-f]+", "signal": r"SIG\d+"}
 
@@ -47,6 +48,8 @@ class Position(Protocol):
 
 def parse(text: str) -> Position:
     """What a user wrote. Raises PyrrError when it is no position."""
+    if re.search(rf"\d{{{_LONGEST_NUMBER + 1}}}", text) and not text.startswith("output:"):
+        raise PyrrError(f"{text[:40]}...: no position has a number of more than {_LONGEST_NUMBER} digits")
     if re.fullmatch(r"-?\d+", text):
         return Number(int(text))
     if match := re.fullmatch(r"(\d+):(\d+)", text):
@@ -78,6 +81,8 @@ def check_name(kind: str, name: str) -> None:
 
 
 def _which(text: str, number: str | None) -> int:
+    if number is not None and len(number) > _LONGEST_NUMBER:
+        raise PyrrError(f"{text[:40]}...: no position has a number of more than {_LONGEST_NUMBER} digits")
     which = 1 if number is None else int(number)
     if not which:
         raise PyrrError(f"{text!r}: occurrences are counted from #1, or from the last one: #-1")
@@ -183,7 +188,7 @@ class Time:
     def resolve(self, trace: TraceReader) -> int:
         last = trace.event(trace.count - 1).time
         if self.microseconds > last:
-            raise PyrrError(f"+{self.microseconds / 1e6:g}s is outside of the trace, which lasts {last / 1e6:g} s")
+            raise PyrrError(f"+{self.microseconds / 1e6:.6f}s is outside of the trace, which lasts {last / 1e6:.6f} s")
         return trace.at_time(self.microseconds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import select
@@ -42,7 +43,13 @@ def listener(address: str) -> socket.socket:
             found.bind((_LOOPBACK[host], int(port)))
         found.listen(1)
     except (OSError, ValueError, OverflowError) as error:
-        raise PyrrError(f"nothing can be served at {address}: {error}") from None
+        reason: object = error
+        if isinstance(error, ValueError):
+            reason = "give a port, 127.0.0.1:PORT, or the path of a socket"
+        elif isinstance(error, OSError) and error.errno:
+            taken = "/" in address and error.errno == errno.EADDRINUSE
+            reason = "it exists already" if taken else os.strerror(error.errno)
+        raise PyrrError(f"nothing can be served at {address}: {reason}") from None
     return found
 
 

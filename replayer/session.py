@@ -69,6 +69,13 @@ _LARGEST_CACHED = 1 << 26  # bytes of a stored file that is kept in memory
 _STUB = os.fsencode(os.path.join(os.path.dirname(_engine.__file__), "stub"))
 
 
+class NoTickError(PyrrError):
+    """A task does not run for so many ticks behind an event."""
+
+    def __init__(self, event: int, ticks: int) -> None:
+        super().__init__(f"{event}:{ticks} is not there: the task comes to its next stop before that")
+
+
 class DivergenceError(PyrrError):
     """The replay is not the recording. `event` is the recorded side."""
 
@@ -382,7 +389,7 @@ class ReplaySession:
 
         self._midway = self._engine.due
         if not self._midway:
-            raise PyrrError(f"{position - 1}:{ticks} is not there: the task comes to its next stop before that")
+            raise NoTickError(position - 1, ticks)
         self._place = Place(position, (Ticks(ticks),))
 
     def seek(self, position: int | str | Position) -> None:
@@ -500,11 +507,14 @@ class ReplaySession:
         """Leaves copies on a way of many ticks, each time behind half of the rest: other ticks before this one will be
         gone to."""
         here = (self.ticks or 0) if self.position == position else 0
-        while ticks - here > _TICKS_TO_KEPT:
-            here += (ticks - here) // 2
-            self.run(position, here)
-            self.keep()
-        self.run(position, ticks)
+        try:
+            while ticks - here > _TICKS_TO_KEPT:
+                here += (ticks - here) // 2
+                self.run(position, here)
+                self.keep()
+            self.run(position, ticks)
+        except NoTickError:
+            raise NoTickError(position - 1, ticks) from None
 
     def keep(self) -> None:
         """Has `go` find back to this place, amid a run, without the way from the event: for places near it, that are

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -99,7 +101,7 @@ def test_a_folder_that_is_none(named: Surroundings) -> None:
 def test_an_option_that_does_not_exist_is_no_program(command: str, named: Surroundings) -> None:
     result = harness.pyrr(command, "--outptu", "x", "true", around=named)
     assert result.status == 2
-    assert b"No such option" in result.stderr
+    assert b"no such option" in result.stderr
 
 
 def test_a_system_call_that_does_not_exist(recorded: Path) -> None:
@@ -191,3 +193,169 @@ def test_a_trace_of_which_nothing_was_written_is_not_kept(named: Surroundings, t
     assert b"nothing was recorded" in result.stderr, str(result)
     assert b"File too large" in result.stderr, str(result)
     assert not list((tmp_path / "traces").iterdir())
+
+
+# ---- what a newcomer does wrong ----
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "replay --bogus", "replay --to", "replay one two", "replay --json", "replay --serve", "bogus", "--bogus", "rm",
+        "record", "record --checksum-every -1 true", "record --follow some true", "record --seed 1 true", "ls more",
+        "hunt --runs 0 true", "hunt --until never true", "dap --port 99999", "dap --port -1", "state --process x",
+        "checkpoint --every -1", "resume -o x", "replay --to 1 --serve 1 --stop",
+    ],
+)  # fmt: skip
+def test_words_that_mean_nothing(words: str, named: Surroundings) -> None:
+    assert_one_message(harness.pyrr(*words.split(), around=named), b" --help'")
+
+
+def test_the_message_names_the_help_of_the_command(named: Surroundings) -> None:
+    assert_one_message(harness.pyrr("replay", "--to", around=named), b"see 'pyrr replay --help'")
+    assert_one_message(harness.pyrr("replay", "--bogus", around=named), b"no such option")
+
+
+def test_no_words_at_all_are_answered_with_the_help(named: Surroundings) -> None:
+    assert b"Commands:" in (result := harness.pyrr(around=named)).stdout + result.stderr
+
+
+@pytest.mark.parametrize("command", ["rm", "info", "replay", "verify", "debug", "resume", "gdb"])
+def test_an_empty_name_is_not_the_latest(command: str, named: Surroundings, tmp_path: Path) -> None:
+    harness.pyrr("record", "-q", "/bin/true", around=named)
+    assert_one_message(harness.pyrr(command, "", around=named), b"the name of the trace is empty")
+    assert (tmp_path / "traces" / "true-1").is_dir()
+
+
+@pytest.mark.parametrize("words", ["record -o", "hunt --keep", "pack -o"])
+def test_an_empty_path_is_none(words: str, named: Surroundings, recorded: Path, tmp_path: Path) -> None:
+    command, option = words.split()
+    result = harness.pyrr(command, option, "", recorded if command == "pack" else "/bin/true", around=named)
+    assert_one_message(result, b"the path to write to is empty")
+    assert not (tmp_path / "traces").exists()
+
+
+def test_a_link_to_a_trace_is_not_removed(recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(recorded)
+    assert_one_message(harness.pyrr("rm", tmp_path / "link"), b"is a link: name what it points at, " + bytes(recorded))
+    assert recorded.is_dir()
+
+
+def test_a_folder_that_is_none_is_not_said_to_be_empty(named: Surroundings) -> None:
+    around = Surroundings(env={**(named.env or {}), "PYRR_TRACE_DIR": "/dev/null"}, cwd=named.cwd)
+    assert_one_message(harness.pyrr("info", around=around), b"/dev/null cannot be read: Not a directory")
+
+
+def test_what_is_no_trace(recorded: Path, tmp_path: Path) -> None:
+    assert_one_message(harness.pyrr("info", "/dev/null"), b"/dev/null is not a trace: it has no header")
+    (tmp_path / "header").write_bytes((recorded / "header").read_bytes())
+    assert_one_message(harness.pyrr("info", tmp_path), b"is not a trace: it has no events")
+
+
+def test_processes_that_are_not_there(recorded: Path) -> None:
+    for options in ([], ["--json"]):
+        result = harness.pyrr("state", recorded, "--process", "1", *options)
+        assert_one_message(result, b"no process 1 lives at event")
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e300"])
+def test_seconds_that_are_none(seconds: str, recorded: Path, named: Surroundings) -> None:
+    assert_one_message(harness.pyrr("checkpoint", recorded, "--every", seconds), b"seconds are none to wait")
+    assert_one_message(harness.pyrr("hunt", "--hang", seconds, "true", around=named), b"seconds are none to wait")
+
+
+def test_a_hunt_for_nothing_is_trouble(named: Surroundings, tmp_path: Path) -> None:
+    assert_one_message(harness.pyrr("hunt", "no-such-program", around=named), b"no-such-program: command not found")
+    assert_one_message(
+        harness.pyrr("hunt", "--keep", "/proc/x", "true", around=named), b"cannot make a trace at /proc/x"
+    )
+    assert harness.pyrr("hunt", "--runs", "3", "--seed", str(2**32 - 1), "true", around=named).status == 1
+
+
+def test_a_port_that_is_taken(named: Surroundings, recorded: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert_one_message(harness.pyrr("dap", "--port", port, around=named), b"Address already in use; --port 0")
+    serve = ("replay", recorded, "--to", "1", "--serve")
+    assert_one_message(harness.pyrr(*serve, tmp_path), b"it exists already")
+    assert_one_message(harness.pyrr(*serve, "nowhere"), b"give a port, 127.0.0.1:PORT, or the path of a socket")
+
+
+NINES = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    "position",
+    [NINES, f"-{NINES}", f"1:{NINES}", f"{NINES}%", f"+{NINES}s", f"syscall:read#{NINES}", f"output:/a/#-{NINES}",
+     "syscall:read#99999999999999999999", f"a.py:{NINES}", f"exception:{NINES}", "1:99999999999999999999"],
+)  # fmt: skip
+def test_positions_with_too_many_digits(position: str, recorded: Path) -> None:
+    assert_one_message(harness.pyrr("replay", recorded, "--to", position), b"no position has a number of more than 18")
+
+
+def test_a_tick_that_is_not_there_is_named_as_it_was_given(one_interpreter: Interpreter, trace: Path) -> None:
+    harness.record(trace, one_interpreter.path, "-c", "print()")
+    position = f"{harness.dump(trace)[-3]['event']}:99999999999"
+    assert_one_message(harness.pyrr("replay", trace, "--to", position), position.encode() + b" is not there")
+
+
+@pytest.mark.parametrize("position", ["start", "end"])
+def test_where_nothing_lives_nothing_goes_live(position: str, recorded: Path) -> None:
+    """The advice was to leave out --to, which found nothing either."""
+    assert_one_message(harness.pyrr("resume", recorded, "--to", position), b"choose another position with --to")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    ["preset = []", "defaults = 3", "override = 3", "override = [3]", '[[override]]\nchoice = "dead"\npath = 3',
+     '[[override]]\nchoice = "dead"\nport = "x"', '[[override]]\nchoice = "dead"\ndescriptor = true'],
+)  # fmt: skip
+def test_a_policy_of_wrong_types(policy: str, recorded: Path, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(policy)
+    assert_one_message(harness.pyrr("resume", recorded, "--policy", tmp_path / "policy.toml"), b"polic")
+
+
+@pytest.mark.parametrize("words", ["dap", "dap --port 0", "hunt --runs 100000 true"])
+def test_an_interrupted_command(words: str, named: Surroundings) -> None:
+    around = {**(named.env or {}), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [harness.PYRR, *words.split()], env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        time.sleep(1.5)
+        os.killpg(process.pid, signal.SIGINT)
+        message = process.communicate()[1]
+    assert process.returncode in (130, -signal.SIGINT)
+    assert message.strip() in (b"pyrr: interrupted", b"")
+
+
+# ---- names that are not ASCII ----
+
+COMPUTES = "def f():\n    x = 1\n    return x\nf()\n"
+
+
+@pytest.mark.parametrize("folder", ["plain", "caf\u00e9", "\u65e5\u672c", "\U0001f600", "not-utf-8-\udcff"])
+def test_lines_of_files_below_any_name(folder: str, one_interpreter: Interpreter, trace: Path, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "computes.py").write_text(COMPUTES)
+    harness.record(trace, one_interpreter.path, tmp_path / folder / "computes.py")
+    for name in ("computes.py", f"{folder}/computes.py"):
+        found = harness.pyrr("replay", trace, "--to", f"{name}:3")
+        assert found.status == 0, str(found)
+        assert b"line 3, in f" in found.stdout, str(found)
+
+
+def test_a_program_without_an_event_of_its_own_is_opened_at_its_first_line(
+    one_interpreter: Interpreter, trace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "computes.py").write_text(COMPUTES)
+    harness.record(trace, one_interpreter.path, tmp_path / "computes.py")
+    shown = harness.pyrr("debug", trace, around=Surroundings(stdin=b"next\n")).stdout.decode()
+    assert "at the beginning of the Python program" in shown, shown
+    assert "computes.py(1)<module>()" in shown, shown
+    assert "computes.py(4)<module>()" in shown, shown
+
+
+def test_a_program_without_python_is_opened_at_its_end(recorded: Path) -> None:
+    shown = harness.pyrr("debug", recorded, around=Surroundings(stdin=b"")).stdout.decode()
+    assert "at the end: no event is in Python code of the program's own" in shown, shown

@@ -268,3 +268,15 @@ def test_trace_is_private_to_its_owner(recorded: Result, nobody: Surroundings, t
     assert result.status == 2, str(result)
     assert b"Traceback" not in result.stderr
     assert str(copy).encode() in result.stderr
+
+
+def test_a_trace_that_is_closed_to_another_user_is_not_said_to_be_missing(nobody: Surroundings, public: Path) -> None:
+    trace = public / "closed" / "trace"
+    trace.parent.mkdir(0o700)
+    trace.mkdir()
+    (public / "latest").symlink_to(trace)
+    around = replace(nobody, env={**(nobody.env or {}), "PYRR_TRACE_DIR": str(public)})
+    for words in (["info", str(trace)], ["info"]):
+        result = harness.pyrr(*words, around=around)
+        assert result.status == 2
+        assert result.stderr == f"pyrr: {trace} cannot be looked at: Permission denied\n".encode()

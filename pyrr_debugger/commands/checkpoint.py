@@ -11,14 +11,15 @@ from .. import home
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
 from . import completion
-from .options import warn_if_cut
+from .options import finite, warn_if_cut
 
 
 @click.command()
 @click.argument("trace", required=False, shell_complete=completion.traces)
 @click.option(
-    "--every", default=0.5, type=click.FloatRange(min=0), metavar="T", help="Seconds of replay between two; 0.5."
-)
+    "--every", default=0.5, type=click.FloatRange(min=0), metavar="T", callback=finite,
+    help="Seconds of replay between two; 0.5.",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No word on stderr.")
 def command(trace: str | None, every: float, quiet: bool) -> None:
     """Replay TRACE once and leave checkpoints in it, so that every command opens it anywhere at once.

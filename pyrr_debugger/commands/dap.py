@@ -10,11 +10,15 @@ import sys
 import click
 
 from .. import home
+from ..errors import PyrrError
 
 
 @click.command()
 @click.option(
-    "--port", type=int, metavar="PORT", help="Listen there, on 127.0.0.1 only, for one client; 0 is any port."
+    "--port",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Listen there, on 127.0.0.1 only, for one client; 0 is any port.",
 )
 def command(port: int | None) -> None:
     """Serve an editor, by the Debug Adapter Protocol: on stdin and stdout, or on a port.
@@ -32,7 +36,12 @@ def command(port: int | None) -> None:
     if port is None:
         DapServer(sys.stdin.buffer, sys.stdout.buffer, home.find).run()
     else:
-        with socket.create_server(("127.0.0.1", port)) as server:
+        try:
+            server = socket.create_server(("127.0.0.1", port))
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise PyrrError(f"nothing can be served at 127.0.0.1:{port}: {reason}; --port 0 is any free one") from None
+        with server:
             print(f"listening on 127.0.0.1:{server.getsockname()[1]}", flush=True)
             client, _ = server.accept()
         DapServer(client.makefile("rb"), client.makefile("wb"), home.find).run()

@@ -21,6 +21,7 @@ from ..errors import PyrrError
 from ..hunt.runs import Outcome, Recorder, Run
 from ..hunt.search import Found, Minimiser, Order, Place, first_failure
 from . import completion
+from .options import finite, path_for
 from .record import MAX_SEED
 
 _NOT_FOUND = 1
@@ -46,10 +47,12 @@ class _Until(click.ParamType):  # type: ignore[type-arg]
     help="What is hunted: an exit status other than 0 or a hang; a hang; that exit status.",
 )  # fmt: skip
 @click.option(
-    "--hang", type=click.FloatRange(0.1), default=10.0, metavar="SECONDS", show_default=True,
+    "--hang", type=click.FloatRange(0.1), default=10.0, metavar="SECONDS", show_default=True, callback=finite,
     help="A program that takes longer hangs. One that sleeps for good is found out before.",
 )  # fmt: skip
-@click.option("--keep", type=click.Path(), metavar="PATH", help="Where to put the trace (a new directory).")
+@click.option(
+    "--keep", type=click.Path(), metavar="PATH", callback=path_for, help="Where to put the trace (a new directory)."
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="That of the first run; random by default.")
 @click.option("--no-minimise", is_flag=True, help="Keep the failure as it was found.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
@@ -80,10 +83,11 @@ def command(
     path = _place(keep, command[0])
     if path.exists():
         raise PyrrError(f"{path} exists already: name another trace, or remove it")
-    first = secrets.randbelow(MAX_SEED) if seed is None else seed
+    first = secrets.randbelow(max(1, MAX_SEED - runs)) if seed is None else seed
+    seeds = range(first, min(first + runs, MAX_SEED + 1))
     with _ended_in_order(), _folder_beside(path) as folder, _telling() as tell:
         recorder = Recorder(list(command), folder, hang)
-        found = _hunt(recorder, _wanted(until), range(first, first + runs), no_minimise, tell)
+        found = _hunt(recorder, _wanted(until), seeds, no_minimise, tell)
         if found:
             _keep(found, _place(keep, command[0]))  # another recording may have taken the number meanwhile
     if as_json:
@@ -168,8 +172,11 @@ def _ended_in_order() -> Iterator[None]:
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
     """A folder on the same disk, for the traces of all runs."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = tempfile.mkdtemp(prefix=".hunt-", dir=path.parent)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = tempfile.mkdtemp(prefix=".hunt-", dir=path.parent)
+    except OSError as error:
+        raise PyrrError(f"cannot make a trace at {path}: {error.strerror}") from None
     try:
         yield Path(folder)
     finally:

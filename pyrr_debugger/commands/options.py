@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from ..errors import PyrrError
+
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from rich.table import Table
@@ -11,6 +13,21 @@ if TYPE_CHECKING:
     from ..trace_reader import TraceReader
 
 _UNWRAPPED = 4096
+_MOST_SECONDS = 1e6
+
+
+def path_for(_: object, __: object, value: str | None) -> str | None:
+    """The callback of an option that says where something is to be made: `--output "$NOWHERE"` is a slip."""
+    if value == "":
+        raise PyrrError("the path to write to is empty: give one, or leave the option out")
+    return value
+
+
+def finite(_: object, __: object, value: float) -> float:
+    """The callback of an option with a number of seconds."""
+    if not 0 <= value < _MOST_SECONDS:
+        raise PyrrError(f"{value:g} seconds are none to wait: give a number below {_MOST_SECONDS:g}")
+    return value
 
 
 def warn_if_cut(trace: TraceReader) -> None:

@@ -10,12 +10,14 @@ import click
 from .. import home
 from ..trace_reader import TraceReader
 from . import completion
-from .options import warn_if_cut
+from .options import path_for, warn_if_cut
 
 
 @click.command()
 @click.argument("trace", required=False, shell_complete=completion.traces)
-@click.option("-o", "--output", metavar="FILE", help="Where to; by default the trace's name with .pyrr, here.")
+@click.option(
+    "-o", "--output", metavar="FILE", callback=path_for, help="Where to; by default the trace's name with .pyrr, here."
+)
 @click.option("--redact", "names", multiple=True, metavar="NAME", help="Replace values of environment variables.")
 @click.option("--redact-file", "files", multiple=True, metavar="PATH", help="Replace what was read from these files.")
 @click.option("-q", "--quiet", is_flag=True, help="No word on stderr.")

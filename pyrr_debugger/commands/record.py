@@ -8,6 +8,7 @@ import click
 
 from ..recorder.launch import Request, record
 from . import completion
+from .options import path_for
 
 MAX_SEED = 2**32 - 1
 
@@ -34,7 +35,7 @@ def _following(_: click.Context, __: click.Parameter, value: str) -> str:
     cls=_Command,
     context_settings={"allow_interspersed_args": False},
 )
-@click.option("-o", "--output", type=click.Path(), help="Where to put the trace (a new directory).")
+@click.option("-o", "--output", type=click.Path(), callback=path_for, help="Where to put the trace (a new directory).")
 @click.option("-q", "--quiet", is_flag=True, help="No line about the trace at the end.")
 @click.option(
     "--checksum-every", type=click.IntRange(0), default=0, metavar="N",

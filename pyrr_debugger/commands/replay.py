@@ -37,6 +37,8 @@ def command(trace: str | None, to: str | None, pid: int | None, as_json: bool, s
     pyrr replay --to exit --serve /tmp/my-socket
     pyrr replay --to exit --stop           for py-spy dump, gdb -p, /proc/PID
     """
-    if (serve is not None or stop) and to is None:
-        raise click.UsageError("--serve and --stop need a position: --to POSITION")
+    if (serve is not None or stop or as_json) and to is None:
+        raise click.UsageError("--json, --serve and --stop need a position: --to POSITION")
+    if serve is not None and stop:
+        raise click.UsageError("--serve and --stop are two ways to be looked at: choose one")
     replay(Request(trace, to, pid, as_json, serve, stop))

@@ -13,6 +13,7 @@ from .. import home
 from ..errors import PyrrError
 from ..trace_reader import TraceReader
 from . import completion
+from .options import path_for
 
 if TYPE_CHECKING:
     from ..recorder.branch import BranchSession
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 )
 @click.option("--set", "statement", metavar="STATEMENT", help="Run this Python statement first.")
 @click.option("--record", "again", is_flag=True, help="Record it again: a branch of TRACE, a trace of its own.")
-@click.option("-o", "--output", type=click.Path(), help="Where to put that (a new directory).")
+@click.option("-o", "--output", type=click.Path(), callback=path_for, help="Where to put that (a new directory).")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def command(
     trace: str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -26,10 +27,12 @@ def command(traces: tuple[str, ...]) -> None:
         packed = path.is_file() and _is_packed(path)
         if not packed and not ((path / "header").is_file() and (path / "events").is_file()):
             raise PyrrError(f"{path} is not a trace, so it is not removed")
+        if path.is_symlink() and not packed:
+            raise PyrrError(f"{path} is a link: name what it points at, {os.path.realpath(path)}")
         try:
             path.unlink() if packed else shutil.rmtree(path)
         except OSError as error:
-            raise PyrrError(f"{path} cannot be removed: {error.strerror}") from None
+            raise PyrrError(f"{path} cannot be removed: {error.strerror or error}") from None
         home.forget_latest()
 
 

@@ -7,6 +7,7 @@ import json
 import click
 
 from .. import home
+from ..errors import PyrrError
 from ..replayer.position import Position, parse
 from ..trace_reader import TraceReader
 from . import completion
@@ -46,6 +47,8 @@ def command(trace: str | None, position: Position | None, pid: int | None, memor
             position = parse("exit" if reader.end else "end")
         state = state_at(reader, position.resolve(reader))
         warn_if_cut(reader)
+    if pid is not None and pid not in state.processes:
+        raise PyrrError(f"no process {pid} lives at event {state.position}: 'pyrr ps' lists the processes")
     found = [one for one in components(state) if pid is None or one.process == pid]
     if as_json:
         verdicts = [

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PyrrError
-from ..recorder.session import CommandError, Decided, RecordingSession, Schedule
+from ..recorder.session import Decided, RecordingSession, Schedule
 
 _GRACE = 20.0  # seconds that a recorder has to end by itself after the time of the program
 _TAIL = 1 << 16
@@ -97,11 +97,7 @@ class Recorder:
         output.unlink(missing_ok=True)
         if "failure" in answer:
             shutil.rmtree(path, ignore_errors=True)
-            raise (
-                CommandError(answer["failure"], answer["status"])
-                if "status" in answer
-                else PyrrError(answer["failure"])
-            )
+            raise PyrrError(answer["failure"])
         status, hung = answer["status"], answer["hung"]
         outcome = Outcome(status, hung, None if hung or not status else _last_exception(text))
         decided = [Decided(*decision) for decision in answer["decided"]]
@@ -126,8 +122,6 @@ class Recorder:
             answer = {"status": recording.status, "hung": recording.hung, "decided": session.decisions()}
             if recording.failure:
                 answer = {"failure": recording.failure}
-        except CommandError as error:
-            answer = {"failure": str(error), "status": error.status}
         except PyrrError as error:
             answer = {"failure": str(error)}
         except BaseException:

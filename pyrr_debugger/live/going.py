@@ -104,11 +104,12 @@ def go_live(
 def _refuse_what_cannot_be(state: model.ProgramState) -> None:
     if not state.processes:
         raise PyrrError(
-            f"no process of the program lives at event {state.position}: 'pyrr resume' without --to finds one that does"
+            f"no process of the program lives at event {state.position}: choose another position with --to; "
+            "'pyrr ps' shows between which events they live"
         )
     cannot = [one.text + ": " + one.verdict.text for one in components(state) if one.verdict.outcome is Outcome.CANNOT]
     if cannot:
-        raise PyrrError("the program cannot go live here:\n  " + "\n  ".join(cannot))
+        raise PyrrError("the program cannot go live here: " + "; ".join(cannot))
 
 
 def _show(differing: list[tuple[tuple[int, ...], Decision]], agree: Callable[[list[str]], None]) -> None:
@@ -119,7 +120,7 @@ def _show(differing: list[tuple[tuple[int, ...], Decision]], agree: Callable[[li
         line += f": {decision.text}" if decision.text else ""
         (refused if decision.refused else lines).append(line)
     if refused:
-        raise PyrrError("the policy refuses:\n  " + "\n  ".join(refused))
+        raise PyrrError("the policy refuses: " + "; ".join(refused))
     agree(lines)
 
 

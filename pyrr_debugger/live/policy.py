@@ -124,7 +124,8 @@ def load(name: str | None) -> Policy:
     try:
         return parse(Path(name).read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise PyrrError(f"{name} is no policy ({error}): give a file, or one of {', '.join(PRESETS)}") from None
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise PyrrError(f"{name} is no policy ({reason}): give a file, or one of {', '.join(PRESETS)}") from None
 
 
 def parse(text: str) -> Policy:
@@ -134,22 +135,28 @@ def parse(text: str) -> Policy:
     except tomllib.TOMLDecodeError as error:
         raise PyrrError(f"the policy is no TOML: {error}") from None
     _only(data, "preset", "defaults", "override")
-    preset = data.get("preset", "reopen")
+    preset, defaults, overrides = data.get("preset", "reopen"), data.get("defaults", {}), data.get("override", [])
+    if not (isinstance(preset, str) and isinstance(defaults, dict) and isinstance(overrides, list)):
+        raise PyrrError('a policy has preset = "NAME", a table [defaults], and tables [[override]]')
     if preset not in PRESETS:
         raise PyrrError(f"the policy has no preset {preset!r}: {', '.join(PRESETS)}")
-    defaults = data.get("defaults", {})
     for subject, choice in defaults.items():
         if subject not in CHOICES:
             raise PyrrError(f"the policy knows no class {subject!r}: {', '.join(CHOICES)}")
         if choice not in CHOICES[subject]:
             raise PyrrError(f"the policy cannot choose {choice!r} for {subject}: {_alternatives(subject)}")
-    return Policy(preset, defaults, tuple(_override(one) for one in data.get("override", [])))
+    return Policy(preset, defaults, tuple(_override(one) for one in overrides))
 
 
-def _override(data: dict[str, Any]) -> Override:
+def _override(data: Any) -> Override:
+    if not isinstance(data, dict):
+        raise PyrrError("an override of a policy is a table: [[override]]")
     _only(data, "choice", "path", "port", "descriptor")
     if not isinstance(data.get("choice"), str) or len(data) < 2:
         raise PyrrError("an override of a policy has a choice, and a path, port or descriptor")
+    for name, kind in (("path", str), ("port", int), ("descriptor", int)):
+        if name in data and type(data[name]) is not kind:
+            raise PyrrError(f"an override of a policy has {name} = {data[name]!r}: that is no {kind.__name__}")
     return Override(**data)
 
 

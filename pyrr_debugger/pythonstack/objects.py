@@ -16,7 +16,7 @@ _LONGEST_LINE_TABLE = 16 << 20
 
 # By PyASCIIObject.state.kind, the size of a character. Python's strings may hold lone surrogates: a file name
 # that is no UTF-8 does.
-_ENCODINGS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
+ENCODINGS = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 # PyCodeObject up to 3.10 (Include/cpython/code.h): co_code, a bytes object.
 _OLD_CODE = 48
@@ -91,13 +91,13 @@ def read_string(reader: Reader, layout: Layout, address: int) -> str:
     # No code object's strings are other than compact.
     state = reader.unsigned(address + layout.string_state, 4)
     kind = state >> 2 & 7
-    if kind not in _ENCODINGS or not state & 1 << 5:
+    if kind not in ENCODINGS or not state & 1 << 5:
         raise UnreadableError(f"no string: {address:#x}")
     is_ascii = state & 1 << 6
     length = min(reader.unsigned(address + layout.string_length), _LONGEST_STRING)
     start = address + (layout.string_ascii if is_ascii else layout.string_compact)
     try:
-        return reader.read(start, length * kind).decode(_ENCODINGS[kind], "surrogatepass")
+        return reader.read(start, length * kind).decode(ENCODINGS[kind], "surrogatepass")
     except UnicodeError as error:
         raise UnreadableError(f"no string: {address:#x}") from error
 
