@@ -22,6 +22,7 @@ DOCUMENT = """before
 | test_a | *5* | 6: 5 same, 6 replayed |
 | test_b |  | 7 |
 | test_c | *8* |  |
+| test_d |  | 9 (2 of 3 parts) |
 | **all** | 13 | 13 |
 
 | cause | items |
@@ -67,6 +68,7 @@ def test_what_was_not_run_stays_in_italics(results: Path) -> None:
         "| test_a | *5* | 6: 6 same, 3 replayed |  |",
         "| test_b |  | *7* | 3 |",
         "| test_c | *8* | 3 |  |",
+        "| test_d |  | *9 (2 of 3 parts)* |  |",
         "| **this run** |  | 9: 9 same, 6 replayed | 3 |",
         "| cause | items |",
         "| **not known** | 3.11 test_a.Two |",
@@ -79,8 +81,13 @@ def test_parts_do_not_hide_what_was_run_whole(results: Path) -> None:
     save(results, "3.8", "test_a", "test_a.One", parts=3)
     save(results, "3.8", "test_b", "test_b.One", parts=2)
     save(results, "3.8", "test_b", "test_b.Two", parts=2, tests=0)
+    save(results, "3.11", "test_d", "test_d.One", parts=3)
     for _ in range(2):
-        assert rendered(results)[:2] == [
+        assert rendered(results)[:4] == [
             "| test_a | 3 (1 of 3 parts); *5* | *6: 5 same, 6 replayed* |",
             "| test_b | 3 | *7* |",
+            "| test_c | *8* |  |",
+            "| test_d |  | 3 (1 of 3 parts); *9 (2 of 3 parts)* |",
         ]
+    save(results, "3.11", "test_d", "test_d.Two", parts=3)
+    assert rendered(results)[3] == "| test_d |  | 6 (2 of 3 parts) |"

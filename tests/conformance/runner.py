@@ -373,14 +373,20 @@ def _table(outcomes: list[Outcome], old: Rendered) -> list[str]:
         for column in names:
             fresh = [o for o in outcomes if (o.row, o.column) == (row, column)]
             cell, earlier = _cell(fresh), _italic(old.cells.get((row, column), ""))
-            # Parts of what was run whole before say less than it did.
-            if earlier and (not cell or ("parts)" in cell and "parts)" not in earlier)):
+            # A few parts of what was run before say less than it did.
+            if earlier and (not cell or _share(earlier) > _share(cell)):
                 cell = f"{cell}; {earlier}" if cell else earlier
                 kept += 1
             cells.append(cell)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     totals = [_cell([replace(o, parts=0) for o in outcomes if o.column == column]) for column in names]
     return [*lines, f"| **{'this run' if kept else 'all'}** | " + " | ".join(totals) + " |"]
+
+
+def _share(cell: str) -> float:
+    """How much of its place in the table a cell tells of."""
+    found = re.search(r"\((\d+) of (\d+) parts\)", cell)
+    return int(found[1]) / int(found[2]) if found else 1.0
 
 
 def _italic(cell: str) -> str:
