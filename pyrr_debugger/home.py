@@ -45,14 +45,17 @@ def traces() -> list[str]:
     try:
         with os.scandir(folder()) as entries:
             found = [e for e in entries if not e.name.startswith(".") and not e.is_symlink() and _may_be_trace(e)]
-        return [entry.path for entry in sorted(found, key=_changed)]
+        return [entry.path for entry in sorted(found, key=_recorded)]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise PyrrError(f"{folder()} cannot be read: {error.strerror}") from None
 
 
-def _changed(entry: os.DirEntry[str]) -> float:
+def _recorded(entry: os.DirEntry[str]) -> float:
+    """When a trace was begun, or packed: checkpoints are written into its folder later."""
+    with suppress(OSError):
+        return os.stat(os.path.join(entry.path, "header") if entry.is_dir() else entry.path).st_mtime
     with suppress(OSError):
         return entry.stat().st_mtime
     return 0.0  # it has been removed meanwhile

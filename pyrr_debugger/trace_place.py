@@ -93,6 +93,10 @@ class Part:
         return size
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 class TraceFolder:
     """A trace as it was recorded."""
 
@@ -107,7 +111,8 @@ class TraceFolder:
         return os.listdir(os.path.join(self._path, "files"))
 
     def size(self) -> int:
-        files = [os.path.join(folder, name) for folder, _, names in os.walk(self._path) for name in names]
+        walk = os.walk(self._path, onerror=_raise)
+        files = [os.path.join(folder, name) for folder, _, names in walk for name in names]
         return sum(os.path.getsize(file) for file in files)
 
     def close(self) -> None:

@@ -387,7 +387,10 @@ class TraceReader:
     @property
     def size(self) -> int:
         """Bytes on disk, the store included."""
-        return self._place.size()
+        try:
+            return self._place.size()
+        except OSError as error:
+            raise TraceError(f"{self.path} cannot be read: {error.filename}: {error.strerror}") from None
 
     @property
     def event_size(self) -> int:

@@ -79,7 +79,12 @@ def find_program(command: str) -> str:
         path = os.path.join(folder, command)
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    if "/" in command and os.path.exists(command):
+    missing = False
+    try:
+        os.stat(command)
+    except OSError as error:
+        missing = not isinstance(error, PermissionError)
+    if "/" in command and not missing:
         raise CommandError(f"{command}: cannot be executed (permission denied, or a directory)", 126)
     raise CommandError(f"{command or repr(command)}: command not found", 127)
 

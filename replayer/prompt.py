@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import pprint
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -129,7 +130,7 @@ class Prompt:
 
     def greet(self, where: str) -> None:
         """Says what was opened, where, and how to go on."""
-        command = " ".join(map(str, self.session.trace.header["command"]))
+        command = shlex.join(map(str, self.session.trace.header["command"]))
         self.say(f"{self.session.trace.path}: {command}, {self.session.trace.count} events. 'help' lists the commands.")
         self.say(f"at {where}:")
         if self.stack.exception is None and (handled := self.debugger.handled()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -359,3 +360,28 @@ def test_a_program_without_an_event_of_its_own_is_opened_at_its_first_line(
 def test_a_program_without_python_is_opened_at_its_end(recorded: Path) -> None:
     shown = harness.pyrr("debug", recorded, around=Surroundings(stdin=b"")).stdout.decode()
     assert "at the end: no event is in Python code of the program's own" in shown, shown
+
+
+# ---- the list, and what is removed ----
+
+
+def test_a_trace_does_not_become_newer_by_its_checkpoints(named: Surroundings, tmp_path: Path) -> None:
+    for word in ("one", "two", "three"):
+        harness.pyrr("record", "-q", "/bin/echo", word, around=named)
+    assert harness.pyrr("checkpoint", "-q", "echo-1", around=named).status == 0
+    listed = harness.pyrr("ls", around=named).stdout.split(b"\n")[1:]
+    assert [line.split()[0] for line in listed if line] == [b"echo-1", b"echo-2", b"echo-3"]
+    assert harness.pyrr("rm", "echo-3", around=named).status == 0
+    assert harness.pyrr("replay", around=named).stdout == b"two\n"
+
+
+def test_the_name_of_a_pack_for_a_path_with_a_slash_at_its_end(recorded: Path, tmp_path: Path) -> None:
+    around = Surroundings(cwd=tmp_path)
+    assert harness.pyrr("pack", "-q", f"{recorded}/", around=around).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.pyrr"]
+
+
+def test_the_prompt_names_the_command_as_a_shell_takes_it(one_interpreter: Interpreter, trace: Path) -> None:
+    harness.record(trace, one_interpreter.path, "-c", "print('a b')")
+    shown = harness.pyrr("debug", trace, around=Surroundings(stdin=b"")).stdout.decode()
+    assert shlex.join([str(one_interpreter.path), "-c", "print('a b')"]) in shown, shown

@@ -280,3 +280,27 @@ def test_a_trace_that_is_closed_to_another_user_is_not_said_to_be_missing(nobody
         result = harness.pyrr(*words, around=around)
         assert result.status == 2
         assert result.stderr == f"pyrr: {trace} cannot be looked at: Permission denied\n".encode()
+
+
+def test_what_another_user_may_not_do(nobody: Surroundings, public: Path) -> None:
+    def message(*words: str | Path) -> tuple[int, str]:
+        result = harness.pyrr(*words, around=nobody)
+        return result.status, result.stderr.decode()
+
+    trace = public / "trace"
+    harness.pyrr("record", "-q", "-o", trace, "/bin/true", around=nobody)
+    (public / "closed").mkdir(0o700)
+    closed = public / "closed" / "program"
+    assert message("record", closed) == (
+        126,
+        f"pyrr: {closed}: cannot be executed (permission denied, or a directory)\n",
+    )
+    (trace / "files").chmod(0)
+    assert message("info", trace) == (2, f"pyrr: {trace} cannot be read: {trace}/files: Permission denied\n")
+    (trace / "files").chmod(0o700)
+    trace.chmod(0o500)
+    before = sorted(trace.rglob("*"))
+    assert message("rm", trace) == (2, f"pyrr: {trace} cannot be removed: {trace} cannot be written\n")
+    assert sorted(trace.rglob("*")) == before
+    trace.chmod(0o700)
+    assert message("rm", trace) == (0, "")

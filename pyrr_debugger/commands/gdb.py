@@ -50,7 +50,8 @@ def command(trace: str | None, to: Position, commands: tuple[str, ...], batch: b
     folder = tempfile.mkdtemp(prefix="pyrr-gdb-")
     address = os.path.join(folder, "socket")
     reading, writing = os.pipe()
-    if os.fork() == 0:
+    server = os.fork()
+    if server == 0:
         os.close(reading)
         _serve_and_exit(path, position, address, writing)
     os.close(writing)
@@ -58,7 +59,9 @@ def command(trace: str | None, to: Position, commands: tuple[str, ...], batch: b
     while part := os.read(reading, 4096):
         message += part
     if message:
-        raise PyrrError(os.fsdecode(message))
+        error = PyrrError(os.fsdecode(message))
+        error.status = os.waitstatus_to_exitcode(os.waitpid(server, 0)[1])
+        raise error
     words = ["-q", "-ex", "set remotetimeout 3600", "-ex", "set sysroot target:"]
     words += ["-ex", f"target extended-remote {address}"]
     for one in commands:
@@ -83,6 +86,7 @@ def _serve_and_exit(path: str, position: int, address: str, ready: int) -> NoRet
             serve(session, listening)
         status = 0
     except PyrrError as error:
+        status = error.status
         with contextlib.suppress(OSError):
             os.write(ready, os.fsencode(str(error)))
     finally:

@@ -37,7 +37,7 @@ def command(trace: str | None, output: str | None, names: tuple[str, ...], files
 
     with TraceReader(home.find(trace)) as reader:
         warn_if_cut(reader)
-        name = os.path.basename(reader.path).removesuffix(".pyrr")
+        name = os.path.basename(os.path.abspath(reader.path)).removesuffix(".pyrr")
         target = output or f"{name}.pyrr"
         packed = pack(reader, target, Redaction(names, files) if names or files else None)
     if quiet:

@@ -29,6 +29,9 @@ def command(traces: tuple[str, ...]) -> None:
             raise PyrrError(f"{path} is not a trace, so it is not removed")
         if path.is_symlink() and not packed:
             raise PyrrError(f"{path} is a link: name what it points at, {os.path.realpath(path)}")
+        for folder in (path.parent,) if packed else (path.parent, path, path / "files"):
+            if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+                raise PyrrError(f"{path} cannot be removed: {folder} cannot be written")
         try:
             path.unlink() if packed else shutil.rmtree(path)
         except OSError as error:
