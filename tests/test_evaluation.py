@@ -18,6 +18,7 @@ from pyrr_debugger.replayer.evaluation import EvaluationError, evaluate
 from pyrr_debugger.replayer.place import python_thread
 from pyrr_debugger.replayer.session import ReplaySession
 from pyrr_debugger.replayer.stack import PythonStack, handled_stack, stack_of
+from pyrr_debugger.replayer.traps import Trap
 from pyrr_debugger.trace_reader import TraceReader
 
 
@@ -182,6 +183,119 @@ def test_where_a_signal_ends_the_program(replayed: Callable[..., contextmanager[
         program.at("exit")
         assert program.stack.frames
         assert program.ask("__name__", "<module>") == "'__main__'"
+
+
+STOPS = """\
+import asyncio, ctypes, os, struct, threading
+
+def line(number):
+    square = number * number
+    return square + 1
+
+def in_c(buffer):
+    mine = "in C"
+    struct.pack_into("Q", buffer, 8, 7)
+    return mine
+
+def released(text):
+    mine = "released"
+    os.write(1, text)
+    return mine
+
+def waiting(pipe):
+    mine = "waiting"
+    return os.read(pipe, 10), mine
+
+def generate(number):
+    for turn in range(number):
+        mine = turn * 10
+        yield mine
+
+async def inner(number):
+    await asyncio.sleep(0)
+    mine = number + 1
+    return mine
+
+async def outer():
+    mine = "outer"
+    return await inner(40), mine
+
+def crash(address):
+    mine = "crash"
+    ctypes.string_at(address)
+
+def main():
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=waiting, args=(reading,))
+    thread.start()
+    os.write(1, b"started\\n")
+    line(7)
+    in_c(bytearray(b"looked for".ljust(16, b"!")))
+    released(b"GIL\\n")
+    sum(generate(3))
+    asyncio.run(outer())
+    os.write(writing, b"done")
+    thread.join()
+    crash(8)
+
+main()
+"""
+
+
+def test_wherever_python_stops(replayed: Callable[..., contextmanager[Recorded]], tmp_path: Path) -> None:
+    """The stack, the variables and what is asked are right at a line, amid a call of C, in a call without the GIL, in a
+    thread that waits while another holds the GIL, in generators and coroutines, and where a signal ends the program.
+    No question changes anything, whatever it does."""
+    path = tmp_path / "stops.py"
+    path.write_text(STOPS)
+
+    def check(program: Recorded, names: list[str], known: dict[str, str], task: int | None = None) -> None:
+        task = task or program.session.midway
+        program.stack = stack_of(program.session, task)
+        found = [frame.function.rpartition(".")[2] for frame in program.stack.frames]
+        assert found[: len(names)] == names
+        before = program.memory()
+        values = program.stack.locals(0)
+        assert {name: str(values[name]) for name in known} == known
+        for name, value in known.items():
+            assert program.ask(name) == value
+        program.ask("import sys; print('said'); sys.modules.clear(); mine = [0] * 1_000_000", how="run")
+        with pytest.raises(PyrrError):
+            program.ask("__import__('os').abort()")
+        assert program.memory() == before
+
+    with replayed(path) as program:
+        session = program.session
+        session.seek("output:/started/")
+        event = session.next_event()
+        assert event is not None
+        main, (other,) = event.task, [task for task in session.tasks if task != event.task]
+        session.seek("stops.py:5")
+        assert session.midway == main
+        check(program, ["line", "main", "<module>"], {"number": "7", "square": "49"})
+        check(program, ["waiting", "run"], {"mine": "'waiting'"}, other)
+        thread = python_thread(session, main)
+        waits = python_thread(session, other)
+        assert thread is not None
+        assert waits is not None
+        assert (thread.holds_gil, waits.holds_gil) == (True, False)
+        session.seek("stops.py:9")
+        places = list(session.search(main, b"looked for!!!!!!"))
+        assert session.run_to([Trap(place + 8, 8, "write", main) for place in places[-4:]])
+        check(program, ["in_c", "main"], {"mine": "'in C'"})
+        session.seek("output:/GIL/")
+        check(program, ["released", "main"], {"text": "b'GIL\\n'", "mine": "'released'"}, main)
+        thread = python_thread(session, main)
+        assert thread is not None
+        assert not thread.holds_gil
+        session.seek("stops.py:24#2")
+        check(program, ["generate", "main"], {"number": "3", "turn": "1", "mine": "10"})
+        session.seek("stops.py:29")
+        check(program, ["inner", "outer"], {"number": "40", "mine": "41"})
+        assert program.ask("mine", "outer") == "'outer'"
+        session.seek("signal:SIGSEGV")
+        check(program, ["string_at", "crash", "main", "<module>"], {"ptr": "8"}, main)
+        assert program.ask("mine", "crash") == "'crash'"
 
 
 def test_an_endless_expression_is_given_up(replayed: Callable[..., contextmanager[Recorded]]) -> None:

@@ -25,13 +25,17 @@ from pyrr_debugger.replayer.traps import Place, Steps
 from pyrr_debugger.trace_reader import TraceReader
 
 
-@pytest.fixture
-def steps(one_interpreter: Interpreter, tmp_path: Path) -> Path:
+def record_steps(interpreter: Interpreter, tmp_path: Path) -> Path:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     around = Surroundings(env=harness.victim_environment(scratch), cwd=scratch)
-    harness.record(tmp_path / "trace", one_interpreter.path, victim("steps"), around=around)
+    harness.record(tmp_path / "trace", interpreter.path, victim("steps"), around=around)
     return tmp_path / "trace"
+
+
+@pytest.fixture
+def steps(one_interpreter: Interpreter, tmp_path: Path) -> Path:
+    return record_steps(one_interpreter, tmp_path)
 
 
 @pytest.fixture
@@ -177,13 +181,14 @@ def test_a_session_of_gdb(counted: Path) -> None:
 
 @pytest.mark.skipif(not LONG, reason="gdb reads the symbols of an interpreter")
 @pytest.mark.timeout(900)
-def test_py_bt(steps: Path, one_interpreter: Interpreter) -> None:
+def test_py_bt(interpreter: Interpreter, tmp_path: Path) -> None:
     """CPython's own extension of gdb."""
-    found = sorted(Path(os.path.realpath(one_interpreter.path)).parent.glob("python*-gdb.py"))
+    found = sorted(Path(os.path.realpath(interpreter.path)).parent.glob("python*-gdb.py"))
     if shutil.which("gdb") is None or not found:
         pytest.skip("no gdb, or an interpreter without python-gdb.py")
     words = ["--ex", f"source {found[0]}", "--ex", "py-bt", "--ex", "py-locals"]
     around = Surroundings(timeout=800)
+    steps = record_steps(interpreter, tmp_path)
     result = harness.pyrr("gdb", steps, "--to", "output:/^end 2/", "--batch", *words, around=around, merge=True)
     text = result.stdout.decode(errors="replace")
     assert "os.write(1, text.encode())" in text, text

@@ -8,6 +8,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,15 +54,15 @@ def chance() -> random.Random:
 
 
 @pytest.fixture
-def recorded(one_interpreter: Interpreter, tmp_path: Path) -> Iterator[Callable[[str], TraceReader]]:
-    """Records a victim and opens its trace."""
+def recorded_by(tmp_path: Path) -> Iterator[Callable[[Interpreter, str], TraceReader]]:
+    """Records a victim with an interpreter and opens its trace."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     readers = []
 
-    def record(name: str) -> TraceReader:
+    def record(interpreter: Interpreter, name: str) -> TraceReader:
         around = Surroundings(env=harness.victim_environment(scratch), cwd=scratch)
-        harness.record(tmp_path / name, one_interpreter.path, victim(name), around=around)
+        harness.record(tmp_path / name, interpreter.path, victim(name), around=around)
         readers.append(TraceReader(tmp_path / name))
         return readers[-1]
 
@@ -70,11 +71,17 @@ def recorded(one_interpreter: Interpreter, tmp_path: Path) -> Iterator[Callable[
         reader.__exit__()
 
 
-@pytest.mark.timeout(3600 if LONG else 300)
-@pytest.mark.parametrize("name", MANY_KINDS)
-def test_seeking_is_replaying(name: str, recorded: Callable[[str], TraceReader]) -> None:
+@pytest.fixture
+def recorded(
+    one_interpreter: Interpreter, recorded_by: Callable[[Interpreter, str], TraceReader]
+) -> Callable[[str], TraceReader]:
+    """Records a victim and opens its trace."""
+    return partial(recorded_by, one_interpreter)
+
+
+def seek_at_random(trace: TraceReader) -> None:
     """Random positions, come to from before and from behind, are those of a replay that only went forward."""
-    trace, choice = recorded(name), chance()
+    choice = chance()
     where = [choice.randrange(trace.count + 1) for _ in range(POSITIONS)]
     seen: dict[int, Look] = {}
     with ReplaySession(trace) as session:
@@ -86,6 +93,21 @@ def test_seeking_is_replaying(name: str, recorded: Callable[[str], TraceReader])
         for position in sorted(seen):
             session.run(position)
             assert seen[position] == look(session), position
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+@pytest.mark.parametrize("name", MANY_KINDS)
+def test_seeking_is_replaying(name: str, recorded: Callable[[str], TraceReader]) -> None:
+    seek_at_random(recorded(name))
+
+
+@pytest.mark.skipif(not LONG, reason="one interpreter will do")
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("name", ["signal_in_computation", "subprocess_output", "threads_queue"])
+def test_seeking_on_every_interpreter(
+    name: str, interpreter: Interpreter, recorded_by: Callable[[Interpreter, str], TraceReader]
+) -> None:
+    seek_at_random(recorded_by(interpreter, name))
 
 
 def test_steps_backward_retrace_those_forward(recorded: Callable[[str], TraceReader]) -> None:
