@@ -38,18 +38,23 @@ def spans(session: ReplaySession, before: Place, least: int = 0) -> Iterator[tup
 
 
 def hits_of(
-    session: ReplaySession, traps: Sequence[Trap], task: int, start: Place, end: Place
+    session: ReplaySession, traps: Sequence[Trap], start: Place, end: Place
 ) -> Iterator[tuple[list[int], list[Hit]]]:
     """The hits in a span: all at once, or, where they are more than are logged, their last part first. With each part,
-    what lies in the memory of a task where the traps are, before the first of its hits; 0 where nothing is."""
+    what lies where the traps are before the first of its hits; 0 where nothing is, or for a trap of any task's."""
     while True:
         session.go(start)
+        values = _values(session, traps)
         found = session.hits(list(traps), end)
-        known = len(found) < MOST_HITS
-        session.go(start if known else found[0].place)
-        here = task in session.tasks
-        values = [int.from_bytes(session.read(task, t.address, t.size), "little") if here else 0 for t in traps]
-        yield values, found if known else found[1:]
-        if known:
+        if len(found) < MOST_HITS:
+            yield values, found
             return
+        session.go(found[0].place)
+        yield _values(session, traps), found[1:]
         end = found[1].place
+
+
+def _values(session: ReplaySession, traps: Sequence[Trap]) -> list[int]:
+    alive = set(session.tasks)
+    found = [session.read(trap.task, trap.address, trap.size) if trap.task in alive else b"" for trap in traps]
+    return [int.from_bytes(value, "little") for value in found]

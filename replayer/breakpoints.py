@@ -22,9 +22,10 @@ from ..pythonstack.objects import ENCODINGS, Code
 from ..syscalls import BY_NAME
 from ..syscalls import name as call_name
 from ..trace_reader import EventFilter
+from .backward import hits_of, spans
 from .lines import CodeLines, Thread
 from .place import interpreter_of
-from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
+from .traps import Hit, Place, Trap
 
 if TYPE_CHECKING:
     from ..pythonstack.layouts import Layout
@@ -433,11 +434,8 @@ class Runs:
             return None
         before = session.simplified(session.place)
         present = self._instruction_place(before)
-        start, ticks, size = session.back(before, FIRST_TICKS), FIRST_TICKS, 8
-        while True:
-            if start.position - bool(start.legs) < least:
-                start = Place(least)
-            for hit, target in self._hits(targets, start, before):
+        for start, end in spans(session, before, least):
+            for hit, target in self._hits(targets, start, end):
                 session.go(hit.place)
                 self._values.clear()
                 arrival = self._arrival(target)
@@ -447,28 +445,17 @@ class Runs:
                 if place != present and accept(arrival):
                     session.go(place)
                     return arrival
-            if start == Place(least):
-                session.seek(least)
-                return None
-            before, present = start, None
-            if start.legs:
-                ticks *= 8
-                start = start.earlier(ticks)
-            else:
-                start, size = Place(start.position - size), size * 4
+            present = None
+        session.seek(least)
+        return None
 
     def _hits(self, targets: list[Target], start: Place, before: Place) -> Iterator[tuple[Hit, Target]]:
         """The hits of targets in a span, the last one first."""
         groups = []
-        for targets_of_group in self._groups(targets):
-            end, found = before, list[tuple[Hit, Target]]()
-            while True:
-                self._session.go(start)
-                hits = self._session.hits([target.trap for target in targets_of_group], end)
-                found = [(hit, targets_of_group[hit.index]) for hit in hits if self._is_news(hit, hits)] + found
-                if len(hits) < MOST_HITS:
-                    break
-                end = hits[0].place
+        for group in self._groups(targets):
+            found = list[tuple[Hit, Target]]()
+            for _, hits in hits_of(self._session, [target.trap for target in group], start, before):
+                found = [(hit, group[hit.index]) for hit in hits if self._is_news(hit, hits)] + found
             groups.append(found)
         while groups := [group for group in groups if group]:
             last = groups[0]

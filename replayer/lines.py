@@ -300,7 +300,7 @@ class LineWay:
         lines = CodeLines(interpreter.reader().code(frame.code))
         trap = Trap(*interpreter.instruction_word(frame.address), "write", self._task)
         for start, end in spans(session, session.simplified(before)):
-            for (word,), hits in hits_of(session, [trap], self._task, start, end):
+            for (word,), hits in hits_of(session, [trap], start, end):
                 mark = self._last_mark(hits, interpreter, lines, word, most)
                 if mark is not None:
                     return mark
@@ -354,7 +354,7 @@ class LineWay:
         if place.trap not in words:
             return self._stretch(place, words, self._thread.top())
         start, end = next(spans(session, place))
-        values, hits = next(hits_of(session, words, self._task, start, end))
+        values, hits = next(hits_of(session, words, start, end))
         index = words.index(place.trap)
         session.go(place)
         return self._left(place, words, index, _held(index, values, hits))
@@ -387,7 +387,7 @@ class LineWay:
             return None
         own = [Trap(*interpreter.instruction_word(frame.address), "write", self._task)] if frame else []
         for start, end in spans(session, stretch.end):
-            for values, hits in hits_of(session, [*words, *own], self._task, start, end):
+            for values, hits in hits_of(session, [*words, *own], start, end):
                 begins = [number for number, hit in enumerate(hits) if hit.index < len(words)]
                 first = begins[-1] + 1 if begins else 0
                 if lines is not None:

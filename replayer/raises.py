@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import PyrrError
+from .backward import hits_of, spans
 from .breakpoints import is_raised
 from .lines import Thread
 from .place import interpreter_of, python_functions
 from .session import ReplaySession
 from .stack import stack_of
-from .traps import MOST_HITS, Place, Trap
+from .traps import Trap
 
 _FUNCTION = "PyTraceBack_Here"
 _SAMPLES = 8
@@ -60,23 +61,14 @@ class Raises:
     def backward(self, least: int, accept: Callable[[], bool] = lambda: True) -> bool:
         """To the last one before this place; False if there is none from event `least` on."""
         trap, session = self.trap(), self._session
-        before = session.simplified(session.place)
-        start, size = before.position - bool(before.legs), 8
-        while True:
-            start = max(start, least)
-            session.seek(start)
-            hits = session.hits([trap], before)
-            for hit in reversed(hits):
-                session.go(hit.place)
-                if self.is_raised() and accept():
-                    return True
-            if len(hits) == MOST_HITS:
-                before = hits[0].place
-                continue
-            if start <= least:
-                session.seek(least)
-                return False
-            before, start, size = Place(start), start - size, size * 4
+        for start, end in spans(session, session.simplified(session.place), least):
+            for _, hits in hits_of(session, [trap], start, end):
+                for hit in reversed(hits):
+                    session.go(hit.place)
+                    if self.is_raised() and accept():
+                        return True
+        session.seek(least)
+        return False
 
     def uncaught(self) -> bool:
         """To where the exception was raised that nobody caught at the end; False if there is none."""
