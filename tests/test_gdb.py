@@ -186,7 +186,10 @@ def test_py_bt(interpreter: Interpreter, tmp_path: Path) -> None:
     found = sorted(Path(os.path.realpath(interpreter.path)).parent.glob("python*-gdb.py"))
     if shutil.which("gdb") is None or not found:
         pytest.skip("no gdb, or an interpreter without python-gdb.py")
-    words = ["--ex", f"source {found[0]}", "--ex", "py-bt", "--ex", "py-locals"]
+    words = ["--ex", f"source {found[0]}", "--ex", "py-bt"]
+    if interpreter.version < (3, 11):
+        words += ["--ex", "py-up"]  # from the built-in function, which is a frame there and has no locals
+    words += ["--ex", "py-locals"]
     around = Surroundings(timeout=800)
     steps = record_steps(interpreter, tmp_path)
     result = harness.pyrr("gdb", steps, "--to", "output:/^end 2/", "--batch", *words, around=around, merge=True)
@@ -310,6 +313,12 @@ def test_left_stopped(steps: Path) -> None:
         assert re.search(r"^State:\tT \(stopped\)", status, re.MULTILINE), status
         assert re.search(r"^TracerPid:\t0$", status, re.MULTILINE), status
         assert len(Path(f"/proc/{pid}/maps").read_text().splitlines()) > 10
+        if shutil.which("gdb") is not None:
+            around = Surroundings(timeout=120)
+            looked = harness.run(["gdb", "-p", str(pid), "--batch", "-ex", "x/s $rsi", "-ex", "bt 3"], around)
+            assert rb'"end 2\n' in looked.stdout, str(looked)
+            assert b"#2" in looked.stdout, str(looked)
+            assert re.search(r"^State:\tT \(stopped\)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         command.send_signal(signal.SIGINT)
         assert command.wait(60) == 0
         with suppress(ChildProcessError):
