@@ -9,9 +9,10 @@ import harness
 import pytest
 from harness import LONG, Interpreter
 
+from pyrr_debugger.replayer.backward import hits_of, spans
 from pyrr_debugger.replayer.lines import LineWay, Thread
 from pyrr_debugger.replayer.session import ReplaySession
-from pyrr_debugger.replayer.traps import Place
+from pyrr_debugger.replayer.traps import Place, Trap
 from pyrr_debugger.trace_reader import TraceReader
 
 PROGRAM = """\
@@ -184,6 +185,95 @@ def test_steps_back_into_what_c_code_has_called(interpreter: Interpreter, tmp_pa
         back = _walk(session, task, way.rstep, len(there))
         assert [line for line, _ in back] == [line for line, _ in reversed(there)]
         _assert_same_registers(session, task, [place for _, place in there], [place for _, place in reversed(back)])
+
+
+SIGNALS = """\
+import os, signal, threading
+
+caught = []
+
+def handler(number, frame):
+    os.getppid()
+    caught.append(number)
+
+def spin(turn, count):
+    while len(caught) < count:
+        turn += 1
+    return turn
+
+def work(path):
+    os.stat(path)
+    spin(1, 2)
+    os.stat(path)
+
+def main():
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    spin(0, 1)
+    thread = threading.Thread(target=work, args=("/",))
+    thread.start()
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    spin(2, 2)
+    thread.join()
+    os.kill(os.getpid(), signal.SIGALRM)
+    return 0
+
+main()
+"""
+
+
+@pytest.fixture
+def signals(interpreter: Interpreter, tmp_path: Path) -> Path:
+    _skip_unless_known(interpreter)
+    (tmp_path / "signals.py").write_text(SIGNALS)
+    harness.record(tmp_path / "trace", interpreter.path, tmp_path / "signals.py")
+    return tmp_path / "trace"
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+def test_steps_over_signals_and_thread_switches(signals: Path) -> None:
+    """Handlers that come amid a loop, and behind a call; while two threads take turns, too. All registers are the same
+    at each line, in either direction."""
+    with TraceReader(signals) as reader, ReplaySession(reader) as session:
+        main = reader.event(0).task
+        for position in ("signal:SIGALRM", "signal:SIGALRM#2", "signal:SIGALRM#3"):
+            session.seek(position)
+            way = LineWay(session, main)
+            assert way.rstep()
+            there = _walk(session, main, way.step, 24)
+            back = _walk(session, main, way.rstep, len(there))
+            assert [line for line, _ in back] == [line for line, _ in reversed(there)]
+            assert ("handler", 7) in [line for line, _ in there]
+            _assert_same_registers(session, main, [place for _, place in there], [place for _, place in reversed(back)])
+
+
+@pytest.mark.timeout(3600 if LONG else 300)
+def test_bytecodes_are_met_backward_as_forward(signals: Path) -> None:
+    """Every instruction of a frame, with a handler amid them and system calls, whatever span they are looked for in."""
+    with TraceReader(signals) as reader, ReplaySession(reader) as session:
+        session.seek("signal:SIGALRM")
+        event = session.next_event()
+        assert event is not None
+        way, thread = LineWay(session, event.task), Thread(session, event.task)
+        assert way.rstep()
+        start, top, interpreter = session.simplified(session.place), thread.top(), thread.interpreter()
+        assert top is not None
+        assert interpreter is not None
+        word = Trap(*interpreter.instruction_word(top.address), "write", event.task)
+        forward: list[tuple[Place, dict[str, int]]] = []
+        while len(forward) < (400 if LONG else 60) and session.run_to([word]):
+            registers = session.registers(event.task)
+            forward.append((session.simplified(session.place), registers))
+        backward: list[Place] = []
+        for first, last in spans(session, forward[-1][0], start.position - 1):
+            for _, hits in hits_of(session, [word], first, last):
+                backward += [hit.place for hit in reversed(hits)]
+            if start in backward:
+                break
+        assert backward[: backward.index(start)] == [place for place, _ in forward[-2::-1]]
+        for place, registers in reversed(forward):
+            session.go(place)
+            assert session.registers(event.task) == registers
 
 
 @pytest.mark.timeout(3600 if LONG else 300)
