@@ -9,18 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ..trace_format import EventKind
+from ..trace_reader import EventFilter
 from .traps import FIRST_TICKS, MOST_HITS, Hit, Place, Trap
 
 if TYPE_CHECKING:
     from .session import ReplaySession
 
 _EVENTS_BY_TICKS = 4  # so many events are searched by ticks, before longer ones by events
+_NEAR = 64  # events
+_TICKS = EventFilter(kinds=(EventKind.TICK,))
 
 
-def spans(session: ReplaySession, before: Place, least: int = 0) -> Iterator[tuple[Place, Place]]:
-    """Where each span begins and ends, the last one first, back to event `least`. None of them is gone to."""
-    ticks, size = FIRST_TICKS, 1
-    start = session.back(before, ticks)
+def spans(session: ReplaySession, before: Place, least: int = 0, task: int = 0) -> Iterator[tuple[Place, Place]]:
+    """Where each span begins and ends, the last one first, back to event `least`. Where one task alone is of interest
+    (not 0), what others do does not count."""
+    ticks, size, long = FIRST_TICKS, 1, False
+    start = _back(session, before, ticks, task)
     while True:
         if start.position - bool(start.legs) < least:
             start = Place(least)
@@ -31,10 +36,24 @@ def spans(session: ReplaySession, before: Place, least: int = 0) -> Iterator[tup
         if start.legs:
             ticks *= 8
             start = start.earlier(ticks)
-        elif size < _EVENTS_BY_TICKS:
-            start, size = session.back(start, ticks), size + 1
-        else:
-            start, size = Place(max(least, start.position - size)), size * 2
+            continue
+        ticks = FIRST_TICKS
+        if long or size < _EVENTS_BY_TICKS:
+            start, size, long = _back(session, start, ticks, task), size + 1, False
+            continue
+        first = max(least, start.position - size)
+        # A task that was stopped at a tick has run long before it: by ticks again.
+        stops = session.trace.select(_TICKS, first, start.position, backward=True)
+        stop = next((event.number for event in stops if task in (0, event.task)), None)
+        start, size, long = (Place(first), size * 2, False) if stop is None else (Place(stop), size, True)
+
+
+def _back(session: ReplaySession, place: Place, ticks: int, task: int) -> Place:
+    """So many ticks back, behind the last event of a task if that is near."""
+    if task and not place.legs:
+        near = session.trace.events(max(0, place.position - _NEAR), place.position)
+        place = Place(max((event.number + 1 for event in near if event.task == task), default=place.position))
+    return session.back(place, ticks)
 
 
 def hits_of(
@@ -52,6 +71,11 @@ def hits_of(
         session.go(found[0].place)
         yield _values(session, traps), found[1:]
         end = found[1].place
+        if not start.legs:
+            # Now it is known which run is long, and by ticks it need not be run as a whole again.
+            for one, other in spans(session, end, start.position, traps[0].task):
+                yield from hits_of(session, traps, one, other)
+            return
 
 
 def _values(session: ReplaySession, traps: Sequence[Trap]) -> list[int]:

@@ -299,12 +299,22 @@ class LineWay:
         interpreter = self._interpreter_at(frame)
         lines = CodeLines(interpreter.reader().code(frame.code))
         trap = Trap(*interpreter.instruction_word(frame.address), "write", self._task)
-        for start, end in spans(session, session.simplified(before)):
+        for start, end in spans(session, session.simplified(before), task=self._task):
             for (word,), hits in hits_of(session, [trap], start, end):
                 mark = self._last_mark(hits, interpreter, lines, word, most)
                 if mark is not None:
-                    return mark
+                    return self._entered(frame, mark, before) if mark.born and not lines.body else mark
         return None
+
+    def _entered(self, frame: PythonFrame, birth: _Mark, before: Place) -> _Mark:
+        """Up to 3.10 a frame is made before it is entered: that of a generator, long before. What called it is found
+        from there."""
+        self._session.go(birth.place)
+        interpreter = self._interpreter_at(frame)
+        word, *_ = interpreter.frame_words(self._thread.address(interpreter))
+        entry = Trap(*word, "write", self._task, ((frame.address, frame.address),))
+        found = self._session.run_to([entry], before.position)
+        return _Mark(self._session.simplified(self._session.place), born=True) if found else birth
 
     def _interpreter_at(self, frame: PythonFrame) -> Interpreter:
         interpreter = self._thread.interpreter()
@@ -353,7 +363,7 @@ class LineWay:
         words = [Trap(*word, "write", self._task) for word in interpreter.frame_words(thread)]
         if place.trap not in words:
             return self._stretch(place, words, self._thread.top())
-        start, end = next(spans(session, place))
+        start, end = next(spans(session, place, task=self._task))
         values, hits = next(hits_of(session, words, start, end))
         index = words.index(place.trap)
         session.go(place)
@@ -367,9 +377,8 @@ class LineWay:
     def _left(self, end: Place, words: list[Trap], index: int, value: int) -> _Stretch:
         """The stretch that ends here, with a write of one of the words, in which this value was before."""
         interpreter = self._thread.interpreter()
-        if (
-            interpreter is not None and index < len(words) - 1
-        ):  # another run of the interpreter's loop, in 3.11 and 3.12
+        if interpreter is not None and index < len(words) - 1:
+            # Another run of the interpreter's loop, in 3.11 and 3.12.
             words = [words[0], replace(words[1], address=value + interpreter.innermost_in_loop)]
             value = int.from_bytes(self._session.read(self._task, words[1].address, words[1].size), "little")
         try:
@@ -386,7 +395,7 @@ class LineWay:
         if interpreter is None:
             return None
         own = [Trap(*interpreter.instruction_word(frame.address), "write", self._task)] if frame else []
-        for start, end in spans(session, stretch.end):
+        for start, end in spans(session, stretch.end, task=self._task):
             for values, hits in hits_of(session, [*words, *own], start, end):
                 begins = [number for number, hit in enumerate(hits) if hit.index < len(words)]
                 first = begins[-1] + 1 if begins else 0

@@ -973,8 +973,12 @@ static PyObject *Replayer_ticks_of(PyObject *self, PyObject *args)
 {
     int task;
     if (!PyArg_ParseTuple(args, "i", &task)) return NULL;
-    struct actor *actor = replayer_find(&((Replayer *)self)->state, task);
-    return actor ? PyLong_FromUnsignedLongLong(ticks_behind(actor)) : os_error(ESRCH);
+    struct replayer *replayer = &((Replayer *)self)->state;
+    struct actor *actor = replayer_find(replayer, task);
+    if (!actor) return os_error(ESRCH);
+    /* Behind a TICK, say, the number is still that of the run before it. */
+    bool has_run = actor->stop != STOP_NONE && actor->arrival == replayer->position;
+    return PyLong_FromUnsignedLongLong(has_run ? ticks_behind(actor) : 0);
 }
 
 static PyObject *Replayer_trapped(PyObject *self, PyObject *args)
@@ -1075,7 +1079,7 @@ static PyMethodDef Replayer_methods[] = {
     {"adopt", Replayer_adopt, METH_VARARGS, "adopt(task, stop, signal, arrival, restarted, registers, brk): a rebuilt task stands where another stood."},
     {"skip", Replayer_skip, METH_VARARGS, "skip(position): a later event of the chunk is the next one; what is there has been rebuilt."},
     {"end", Replayer_end, METH_NOARGS, "end(): ends and reaps all replayed processes."},
-    {"ticks_of", Replayer_ticks_of, METH_VARARGS, "ticks_of(task) -> int: how many ticks it has run behind its last event."},
+    {"ticks_of", Replayer_ticks_of, METH_VARARGS, "ticks_of(task) -> int: how many ticks it has run behind the last event; 0 if that is not its own, or it has not run since."},
     {"clone", Replayer_clone, METH_VARARGS, "clone(task) -> pid: a copy of one task, to be run and thrown away."},
     {"watch", Replayer_watch, METH_VARARGS, "watch(start, end): a file mapping lies there."},
     {"trap", Replayer_trap, METH_VARARGS, "trap([(address, size, kind, task, except, ranges, stop_event, stop_at)]): up to four."},
