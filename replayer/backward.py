@@ -24,7 +24,7 @@ _TICKS = EventFilter(kinds=(EventKind.TICK,))
 def spans(session: ReplaySession, before: Place, least: int = 0, task: int = 0) -> Iterator[tuple[Place, Place]]:
     """Where each span begins and ends, the last one first, back to event `least`. Where one task alone is of interest
     (not 0), what others do does not count."""
-    ticks, size, long = FIRST_TICKS, 1, False
+    ticks, size = FIRST_TICKS, 1
     start = _back(session, before, ticks, task)
     while True:
         if start.position - bool(start.legs) < least:
@@ -38,14 +38,16 @@ def spans(session: ReplaySession, before: Place, least: int = 0, task: int = 0) 
             start = start.earlier(ticks)
             continue
         ticks = FIRST_TICKS
-        if long or size < _EVENTS_BY_TICKS:
-            start, size, long = _back(session, start, ticks, task), size + 1, False
-            continue
         first = max(least, start.position - size)
         # A task that was stopped at a tick has run long before it: by ticks again.
-        stops = session.trace.select(_TICKS, first, start.position, backward=True)
+        stops = session.trace.select(_TICKS, first, start.position + 1, backward=True)
         stop = next((event.number for event in stops if task in (0, event.task)), None)
-        start, size, long = (Place(first), size * 2, False) if stop is None else (Place(stop), size, True)
+        if size < _EVENTS_BY_TICKS or stop == start.position:
+            start, size = _back(session, start, ticks, task), size + 1
+        elif stop is None:
+            start, size = Place(first), size * 2
+        else:
+            start = Place(stop)
 
 
 def _back(session: ReplaySession, place: Place, ticks: int, task: int) -> Place:
