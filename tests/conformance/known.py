@@ -12,6 +12,9 @@ VSYSCALL = "a call by the vsyscall page, which the kernel carries out without a 
 COMPATIBILITY = "a 32-bit system call (int 0x80)"
 REFUSED = "a call that is refused by design (modify_ldt)"
 OWN_AGENT = "the program maps over everything that /proc/self/maps shows, the agent too"
+MANY = "five million rdtsc, each a stop: on a busy machine the replay takes longer than it may (`verify` was clean)"
+GUARD = "a stack that another mapping near it keeps from growing: replay has mapped it as far as its limit, and runs on"
+AFTER = "a child writes after the first process has ended, which is recorded with --wait only"
 ORDER = "the program demands that a new thread does not run before its creator yields, which no scheduler promises"
 
 CAUSES: tuple[tuple[str, str, str, str], ...] = (
@@ -24,6 +27,10 @@ CAUSES: tuple[tuple[str, str, str, str], ...] = (
     ("rr", "*", "async_kill_with_threads_*_running*", COMPUTES),
     ("rr", "*", "async_kill_with_syscallbuf2*", COUNTS),
     ("rr", "*", "thread_yield*", COMPUTES),
+    ("rr", "*", "rdtsc_loop", MANY),
+    ("rr", "*", "wait_for_all*", AFTER),
+    ("rr", "*", "unexpected_stack_growth*", GUARD),
+    ("rr", "*", "ptracer_*", PTRACE),
     ("rr", "*", "async_segv*", COMPUTES),
     ("rr", "*", "async_usr1*", COMPUTES),
     ("rr", "*", "unexpected_exit_pid_ns*", COMPUTES),

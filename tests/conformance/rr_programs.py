@@ -68,6 +68,9 @@ SENT = {
 OUTSIDE = {
     "seccomp_open": "a descriptor 75 that its script opens",
     "self_sigint": "its parent to be rr, to which it sends SIGINT",
+    "restart_abnormal_exit": "its parent to be rr, to which it sends SIGINT",
+    "term_rr": "its parent to be rr, to which it sends SIGTERM",
+    "term_rr_ok": "its parent to be rr, to which it sends SIGTERM",
     "cont_race": "a second program outside of the recording",
     "dconf_mock": "a second program outside of the recording",
     "early_error": "an environment in which rr fails",
