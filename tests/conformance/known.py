@@ -28,6 +28,7 @@ CAUSES: tuple[tuple[str, str, str, str], ...] = (
     ("rr", "*", "async_kill_with_syscallbuf2*", COUNTS),
     ("rr", "*", "thread_yield*", COMPUTES),
     ("rr", "*", "rdtsc_loop", MANY),
+    ("rr", "*", "rdtsc_interfering", MANY),
     ("rr", "*", "wait_for_all*", AFTER),
     ("rr", "*", "unexpected_stack_growth*", GUARD),
     ("rr", "*", "ptracer_*", PTRACE),
