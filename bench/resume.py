@@ -2,8 +2,8 @@
 
 Programs with more and more memory go live from amid their way, in turns. Told is how long making the processes takes,
 beside a copy of as much memory within one process in the same run: the ratio is what to compare. Then the same
-programs, and one with four processes that were forked, are stored (`pyrr checkpoint`): their pages before and after
-those are taken together that are the same, and what is written. It judges nothing.
+programs, and one with four processes that were forked, are looked at as `pyrr checkpoint` stores them: their pages
+before and after those are taken together that are the same. It judges nothing.
 """
 
 from __future__ import annotations
@@ -139,14 +139,11 @@ def main() -> None:
                 bare = statistics.median(run[0] for run in times[0])
                 console.print(f"{(made - bare) / 4:.3f} s per 100 MB more")
         console.print(table)
-        table = Table("program", "pages", "different", "not in files", "trace's checkpoints", box=None)
+        table = Table("program", "pages", "different", "not in files", box=None)
         forked = record(folder, "forked", FORKED)
         for trace in (traces[0], traces[100], forked):
             counts = pages(trace)
-            subprocess.run([PYRR, "checkpoint", "--every", "0.1", str(trace)], check=True, capture_output=True)
-            stored = trace / "checkpoints"
-            size = f"{stored.stat().st_size / 1e6:.1f} MB" if stored.exists() else "none"
-            table.add_row(trace.name, *(f"{count * PAGE / 1e6:.1f} MB" for count in counts), size)
+            table.add_row(trace.name, *(f"{count * PAGE / 1e6:.1f} MB" for count in counts))
         console.print(table)
 
 

@@ -38,7 +38,7 @@ first: movabs $0x100000000, %rax /* struct pollfd: descriptor 0, POLLIN */
     mov $7, %eax /* poll */
     xor %edi, %edi
     xor %esi, %esi
-    mov $1000, %edx
+    mov $50, %edx /* milliseconds */
     syscall
     jmp 2b
 3:  mov $60, %eax /* exit */
