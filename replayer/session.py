@@ -255,6 +255,11 @@ class ReplaySession:
 
         return self._place or Place(self.position)
 
+    def stack_of(self, task: int) -> tuple[int, int]:
+        """Where the stack of a task's process is mapped, as far as its limit lets it grow; (0, 0) where it has none of
+        its own."""
+        return self._stack.get(self.process_of(task), (0, 0))
+
     def real(self, task: int) -> int:
         """The id of the replayed task in this system."""
         return self._engine.actor(task)[0]

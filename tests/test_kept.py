@@ -206,3 +206,45 @@ def test_another_root(one_interpreter: Interpreter, tmp_path: Path) -> None:
     assert refused.status == 2
     assert b"paths are looked up below another root directory" in refused.stderr
     assert not refused.stdout
+
+
+THREAD = """
+import os, sys, threading
+
+if len(sys.argv) > 1:
+    os.write(1, b"amid\\n")
+    print("executed", os.getpid() == int(sys.argv[1]), threading.active_count())
+    raise SystemExit(0)
+arguments = [sys.executable, __file__, str(os.getpid())]
+threading.Thread(target=os.execv, args=(sys.executable, arguments)).start()
+"""
+
+STACK = """
+import ctypes, os, resource
+
+libc = ctypes.CDLL(None)
+compare = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+def recurse(left):
+    if left:
+        libc.qsort(ctypes.create_string_buffer(2), 2, 1, compare(lambda a, b: recurse(left - 1) or 0))
+
+def child(limit):
+    process = os.fork()
+    if not process:
+        resource.setrlimit(resource.RLIMIT_STACK, (limit, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        recurse(700)
+        os._exit(0)
+    return os.waitpid(process, 0)[1]
+
+print("amid", flush=True)
+print(child(256 << 10), child(64 << 20))
+"""
+
+
+@pytest.mark.parametrize(("text", "expected"), [(THREAD, "executed True 1"), (STACK, "11 0")], ids=["thread", "stack"])
+def test_beginnings(one_interpreter: Interpreter, tmp_path: Path, text: str, expected: str) -> None:
+    """A program that a thread has executed; and a stack, which grows as far as its limit says."""
+    trace, printed = record(one_interpreter, tmp_path, text)
+    assert printed == ["amid", expected]
+    assert lines(resume(trace, *AMID)) == printed

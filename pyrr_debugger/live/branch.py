@@ -90,14 +90,17 @@ class _Changes:
         brk = live.try_call(_BRK, 0)
         if brk != process.memory.brk:
             self._brks.append((pid, brk))
-        before = _spans(real)
-        after = _spans(live.tid)
+        # A stack grows by itself; replay has mapped all that it may become.
+        lowest, top = session.stack_of(next(iter(process.tasks)))
+        before = _spans(real, lowest, top)
+        after = _spans(live.tid, lowest, top)
         for start, end, prot in _difference(after, before):
             self._mapped.append((pid, start, end, prot))
         for start, end, _ in _difference(before, after):
             if not any(low < end and start < high for low, high, _ in after):
                 self._mapped.append((pid, start, end, _UNMAPPED))
-        for start, end, prot in after:
+        stack = [(m.start, m.end, m.prot) for m in own_mappings(live.tid) if lowest <= m.start < top and not m.shared]
+        for start, end, prot in after + stack:
             if not prot & 1:
                 continue
             fresh = any(low < end and start < high for own, low, high, p in self._mapped if own == pid and p >= 0)
@@ -114,11 +117,11 @@ class _Changes:
                 ]
 
 
-def _spans(pid: int) -> list[Span]:
-    """All private memory of a program, what lies side by side with one protection as one."""
+def _spans(pid: int, lowest: int, top: int) -> list[Span]:
+    """All private memory of a program but its stack, what lies side by side with one protection as one."""
     found: list[Span] = []
     for mapping in own_mappings(pid):
-        if mapping.shared or mapping.start == _engine.LIVE_ARGUMENTS[0]:
+        if mapping.shared or lowest <= mapping.start < top or mapping.start == _engine.LIVE_ARGUMENTS[0]:
             continue
         if found and found[-1][1] == mapping.start and found[-1][2] == mapping.prot:
             found[-1] = found[-1][0], mapping.end, mapping.prot

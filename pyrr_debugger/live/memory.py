@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..replayer.session import ReplaySession
 
 _MMAP = 9
-_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x4000
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _GROWS_DOWN, _NORESERVE = 0x01, 0x02, 0x10, 0x20, 0x100, 0x4000
+_RED_ZONE = 128
 _PROT_EXEC = 4
 _MINUS_ONE = (1 << 64) - 1
 _PAGE = 4096
@@ -68,8 +69,10 @@ def own_mappings(pid: int) -> list[procfs.Mapping]:
     ]
 
 
-def copy(real: int, process: LiveProcess, shared: SharedObjects) -> None:
-    """Gives a process the memory of the replayed process `real`. Raises OSError."""
+def copy(session: ReplaySession, task: int, process: LiveProcess, shared: SharedObjects) -> None:
+    """Gives a process the memory of the replayed process of a task. Raises OSError."""
+    real = session.real(task)
+    lowest, _ = session.stack_of(task)
     for mapping in own_mappings(real):
         length = mapping.end - mapping.start
         if mapping.shared:
@@ -81,11 +84,23 @@ def copy(real: int, process: LiveProcess, shared: SharedObjects) -> None:
                 _fill_shared(real, mapping, part.descriptor)
             continue
         flags = _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE
+        if mapping.start == lowest:  # replay maps all that it may become; the kernel lets it grow, by its limit
+            mapping = mapping._replace(start=_used_from(session, task, mapping))
+            length = mapping.end - mapping.start
+            flags |= _GROWS_DOWN
         process.call(_MMAP, mapping.start, length, mapping.prot, flags, _MINUS_ONE, 0)
         # What is mapped from replay's file of stored files is all of it content; else only pages that are there.
         known = [(mapping.start, mapping.end)]
         for start, end in known if mapping.inode else procfs.private_pages(real, (mapping.start, mapping.end))[0]:
             _engine.live_copy(real, process.tid, start, end)
+
+
+def _used_from(session: ReplaySession, task: int, stack: procfs.Mapping) -> int:
+    """The lowest page of a stack that is in use."""
+    used = procfs.private_pages(session.real(task), (stack.start, stack.end))[0]
+    pointers = [session.registers(one)["rsp"] for one in session.tasks]
+    lowest = [pointer - _RED_ZONE for pointer in pointers if stack.start <= pointer < stack.end]
+    return min([stack.end - _PAGE, *(start for start, _ in used[:1]), *lowest]) // _PAGE * _PAGE
 
 
 def _fill_shared(real: int, mapping: procfs.Mapping, descriptor: int) -> None:

@@ -147,7 +147,7 @@ class Restoration:
     def _fill(self, state: Process, process: LiveProcess) -> None:
         leader = next(iter(state.tasks))
         if not self._shares_memory(state):
-            memory.copy(self._session.real(leader), process, self._shared)
+            memory.copy(self._session, leader, process, self._shared)
             self._mapped.place(state, process)
             self._patches[state.memory.id] = memory.clean_code(self._session, leader, process)
             found = list(memory.traps(self._session, leader, process))

@@ -191,7 +191,8 @@ class History:
 
     def _exec(self, event: ExecEvent) -> None:
         world = self.world
-        process = world.tasks.get(event.task)
+        # A thread that executes a program takes over the id of the first one, which has ended.
+        process = world.tasks.get(event.task) or world.processes.get(event.task)
         if process is None:
             process = beginning.begin(world, event)
             world.processes[process.pid] = process
@@ -204,6 +205,7 @@ class History:
             folders = process.directories
             process.directories = Directories(world.new_id(), folders.cwd, folders.root, folders.umask)
             beginning.become(world, process, old, event)
+            process.ending = None
             world.tasks = {tid: other for tid, other in world.tasks.items() if other is not process}
         world.tasks[event.task] = process
         world.masks.pop(event.task, None)
