@@ -59,14 +59,22 @@ def again(pid: int, ranges: tuple[Range, ...], memory: tuple[int, int] = (-1, 0)
 
 
 def _sums(pid: int, start: int, end: int, sparse: bool, memory: tuple[int, int] = (-1, 0)) -> bytes:
-    if sparse or end - start <= _LARGE:
+    if sparse:
         return _engine.checksum(pid, start, end, sparse)
+    return b"".join(_engine.checksum(pid, low, high, False) for low, high in filled(pid, start, end, memory))
+
+
+def filled(pid: int, start: int, end: int, memory: tuple[int, int] = (-1, 0)) -> list[tuple[int, int]]:
+    """The parts of memory that may be other than zero: of what is large and shared, those that its file has. `memory`
+    as above."""
+    if end - start <= _LARGE:
+        return [(start, end)]
     parts: list[tuple[int, int]] = []
     for mapping in procfs.read_maps(pid):
         low, high = max(start, mapping.start), min(end, mapping.end)
         if low < high:
             parts += _filled(pid, mapping, low, high, memory)
-    return b"".join(_engine.checksum(pid, low, high, False) for low, high in parts)
+    return parts
 
 
 def _filled(

@@ -255,6 +255,11 @@ class ReplaySession:
 
         return self._place or Place(self.position)
 
+    @property
+    def shared_memory(self) -> tuple[int, int]:
+        """The file in which shared memory lies: its descriptor and its inode."""
+        return self._shared.descriptor, self._shared.inode
+
     def stack_of(self, task: int) -> tuple[int, int]:
         """Where the stack of a task's process is mapped, as far as its limit lets it grow; (0, 0) where it has none of
         its own."""

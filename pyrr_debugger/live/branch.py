@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from .. import _engine
+from .. import _engine, checksum
 from ..errors import PyrrError
 from ..events import BranchEvent
 from ..recorder.branch import Branch, Taken
@@ -111,9 +111,14 @@ class _Changes:
             if not mapping.shared or not mapping.prot & 1:
                 continue
             with suppress(OSError):  # it ends before
+                parts = {
+                    *checksum.filled(live.tid, mapping.start, mapping.end),
+                    *checksum.filled(real, mapping.start, mapping.end, session.shared_memory),
+                }
                 self._writes += [
                     (pid, address, live.read(address, _PAGE))
-                    for address in _changed(real, live.tid, mapping.start, mapping.end, False, False)
+                    for start, end in sorted(parts)
+                    for address in _changed(real, live.tid, start, end, False, False)
                 ]
 
 

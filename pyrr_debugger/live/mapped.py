@@ -12,11 +12,14 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import checksum
 from ..errors import PyrrError
 from ..state import model
 from .decision import Decision
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..replayer.session import ReplaySession
     from .descriptors import Descriptors
     from .policy import Policy
@@ -130,13 +133,18 @@ class MappedFiles:
 
     def _is_same(self, descriptor: int, place: _Place) -> bool:
         mapping = place.mapping
-        for start in range(mapping.start, mapping.end, _AT_ONCE):
-            size = min(_AT_ONCE, mapping.end - start)
+        for start, size in (*self._filled(place), *_data(descriptor, mapping)):
             memory = self._session.read(place.task, start, size)
             content = os.pread(descriptor, size, mapping.offset + start - mapping.start)
             if memory != content.ljust(size, b"\0"):
                 return False
         return True
+
+    def _filled(self, place: _Place) -> Iterator[tuple[int, int]]:
+        """The parts of a mapping that may be other than zero in memory, where they begin and how long they are."""
+        real, mapping = self._session.real(place.task), place.mapping
+        for low, high in checksum.filled(real, mapping.start, mapping.end, self._session.shared_memory):
+            yield from _in_steps(low, high)
 
     # ---- making ----
 
@@ -174,13 +182,13 @@ class MappedFiles:
         if not one.writable:
             return
         size = one.file.size
-        for task, mapping in one.places:
-            length = mapping.end - mapping.start
-            if size is not None:
-                length = min(length, max(0, size - mapping.offset))
-            for at in range(0, length, _AT_ONCE):
-                data = self._session.read(task, mapping.start + at, min(_AT_ONCE, length - at))
-                os.pwrite(descriptor, data, mapping.offset + at)
+        for place in one.places:
+            mapping = place.mapping
+            for start, length in self._filled(place):
+                at = mapping.offset + start - mapping.start
+                left = length if size is None else min(length, max(0, size - at))
+                if left:
+                    os.pwrite(descriptor, self._session.read(place.task, start, left), at)
 
     @property
     def inherited(self) -> list[int]:
@@ -216,3 +224,21 @@ class MappedFiles:
         for descriptor in self._made.values():
             os.close(descriptor)
         self._made.clear()
+
+
+def _data(descriptor: int, mapping: model.Mapping) -> Iterator[tuple[int, int]]:
+    """The parts of a mapping for which a file has data: addresses and lengths."""
+    at, end = mapping.offset, mapping.offset + mapping.end - mapping.start
+    while at < end:
+        try:
+            start = os.lseek(descriptor, at, os.SEEK_DATA)
+            at = os.lseek(descriptor, start, os.SEEK_HOLE)
+        except OSError:  # no more
+            return
+        for low, size in _in_steps(start, min(at, end)):
+            yield mapping.start + low - mapping.offset, size
+
+
+def _in_steps(low: int, high: int) -> Iterator[tuple[int, int]]:
+    for start in range(low, high, _AT_ONCE):
+        yield start, min(_AT_ONCE, high - start)

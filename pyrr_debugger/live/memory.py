@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import _engine, procfs, snapshot
+from .. import _engine, checksum, procfs, snapshot
 from . import code
 from .process import LiveProcess
 
@@ -81,7 +81,7 @@ def copy(session: ReplaySession, task: int, process: LiveProcess, shared: Shared
             process.call(_MMAP, mapping.start, length, mapping.prot, flags, part.descriptor, mapping.offset)
             if (mapping.offset, length) not in part.filled:
                 part.filled.add((mapping.offset, length))
-                _fill_shared(real, mapping, part.descriptor)
+                _fill_shared(session, real, mapping, part.descriptor)
             continue
         flags = _PRIVATE | _FIXED | _ANONYMOUS | _NORESERVE
         if mapping.start == lowest:  # replay maps all that it may become; the kernel lets it grow, by its limit
@@ -103,11 +103,12 @@ def _used_from(session: ReplaySession, task: int, stack: procfs.Mapping) -> int:
     return min([stack.end - _PAGE, *(start for start, _ in used[:1]), *lowest]) // _PAGE * _PAGE
 
 
-def _fill_shared(real: int, mapping: procfs.Mapping, descriptor: int) -> None:
-    for start in range(mapping.start, mapping.end, 1 << 20):
-        data = _engine.read(real, start, min(1 << 20, mapping.end - start))
-        if data.strip(b"\0"):
-            os.pwrite(descriptor, data, mapping.offset + start - mapping.start)
+def _fill_shared(session: ReplaySession, real: int, mapping: procfs.Mapping, descriptor: int) -> None:
+    for low, high in checksum.filled(real, mapping.start, mapping.end, session.shared_memory):
+        for start in range(low, high, 1 << 20):
+            data = _engine.read(real, start, min(1 << 20, high - start))
+            if data.strip(b"\0"):
+                os.pwrite(descriptor, data, mapping.offset + start - mapping.start)
 
 
 def clean_code(session: ReplaySession, task: int, process: LiveProcess) -> list[code.Patch]:
