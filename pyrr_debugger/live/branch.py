@@ -103,21 +103,26 @@ class _Changes:
         for start, end, prot in after + stack:
             if not prot & 1:
                 continue
-            fresh = any(low < end and start < high for own, low, high, p in self._mapped if own == pid and p >= 0)
-            self._writes += [
-                (pid, address, live.read(address, _PAGE)) for address in _changed(real, live.tid, start, end, fresh)
-            ]
+            fresh = [(low, high, prot) for own, low, high, p in self._mapped if own == pid and p == prot]
+            old = list(_difference([(start, end, prot)], fresh))
+            new = list(_difference([(start, end, prot)], old))
+            for parts, is_fresh in ((old, False), (new, True)):
+                self._writes += [
+                    (pid, address, live.read(address, _PAGE))
+                    for low, high, _ in parts
+                    for address in _changed(real, live.tid, low, high, is_fresh)
+                ]
         for mapping in own_mappings(live.tid):  # a file that is mapped again may have changed
             if not mapping.shared or not mapping.prot & 1:
                 continue
             with suppress(OSError):  # it ends before
-                parts = {
+                filled = {
                     *checksum.filled(live.tid, mapping.start, mapping.end),
                     *checksum.filled(real, mapping.start, mapping.end, session.shared_memory),
                 }
                 self._writes += [
                     (pid, address, live.read(address, _PAGE))
-                    for start, end in sorted(parts)
+                    for start, end in sorted(filled)
                     for address in _changed(real, live.tid, start, end, False, False)
                 ]
 
