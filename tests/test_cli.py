@@ -319,13 +319,18 @@ def test_a_policy_of_wrong_types(policy: str, recorded: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("words", ["dap", "dap --port 0", "hunt --runs 100000 true"])
 def test_an_interrupted_command(words: str, named: Surroundings) -> None:
     around = {**(named.env or {}), "PYTHONUNBUFFERED": "1"}
+    # The tests may run in the background of a shell, where SIGINT is ignored.
+    command = ["env", "--default-signal=INT", str(harness.PYRR), *words.split()]
     with subprocess.Popen(
-        [harness.PYRR, *words.split()], env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, start_new_session=True,
+        command, env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
     ) as process:  # fmt: skip
         time.sleep(1.5)
         os.killpg(process.pid, signal.SIGINT)
-        message = process.communicate()[1]
+        try:
+            message = process.communicate(timeout=60)[1]
+        finally:
+            process.kill()
     assert process.returncode in (130, -signal.SIGINT)
     assert message.strip() in (b"pyrr: interrupted", b"")
 
