@@ -224,7 +224,8 @@ def test_damaged_traces(whole: Whole, tmp_path: Path) -> None:
         shutil.rmtree(damaged)
     print(f"refused: {refused}, not seen by verify: {unread}")
     assert refused["verify"] >= MUTATIONS // 2, refused
-    assert refused["replay"] >= MUTATIONS // 2, refused
+    # Of a stored file that still lies where it was, replay does not read the damaged copy (`originals`).
+    assert refused["replay"] >= MUTATIONS // 5, refused
     assert refused["info"], refused
     assert refused["dump"], refused
 

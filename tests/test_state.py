@@ -274,6 +274,16 @@ def test_a_child_that_was_not_recorded(one_interpreter: Interpreter, trace: Path
     assert reasons(after, "child") == []
 
 
+def test_a_unix_socket_of_a_long_name(one_interpreter: Interpreter, trace: Path, tmp_path: Path) -> None:
+    """Up to 108 bytes. Of what a program writes the trace keeps less."""
+    name = str(tmp_path / "socket").ljust(107, "x")
+    program = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print('up')"
+    harness.record(trace, one_interpreter.path, "-c", program, name)
+    with TraceReader(trace) as reader:
+        held = components(state_at(reader, parse("output:/^up/").resolve(reader)))
+    assert any(f"listening at {name}, " in one.text for one in held)
+
+
 def test_memory_of_a_device_and_namespaces(state: ProgramState) -> None:
     changed = copy.deepcopy(state)
     process = next(iter(changed.processes.values()))

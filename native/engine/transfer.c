@@ -255,8 +255,10 @@ size_t transfer_inputs(pid_t pid, const struct syscall_row *row, const uint64_t 
         add_transfer(pid, transfer, arguments, 0, false, &ranges);
         for (size_t j = 0; j < ranges.count; j++) {
             uint8_t data[STRING_LIMIT];
-            size_t limit = transfer->kind == KIND_ARGUMENT && transfer->unit == 1 ? INPUT_PREFIX : sizeof data;
-            size_t size = ranges.item[j].iov_len < limit ? ranges.item[j].iov_len : limit;
+            size_t length = ranges.item[j].iov_len, limit = sizeof data;
+            /* The beginning of a buffer will do; but an address of a socket (struct sockaddr_storage) is needed whole. */
+            if (transfer->kind == KIND_ARGUMENT && transfer->unit == 1 && length > WHOLE_INPUT) limit = INPUT_PREFIX;
+            size_t size = length < limit ? length : limit;
             size_t got = tracee_read(pid, (uintptr_t)ranges.item[j].iov_base, data, size);
             if (!got) continue;
             wire_unsigned(to, (uintptr_t)ranges.item[j].iov_base);

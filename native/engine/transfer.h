@@ -10,8 +10,8 @@
 #include "syscall_table.h"
 #include "wire.h"
 
-/* Bytes kept of a long input buffer: enough for `dump` to show and for replay to compare. */
-enum { INPUT_PREFIX = 64, STRING_LIMIT = 4096, CONSERVATIVE_LIMIT = 16384 };
+/* Bytes kept of an input buffer that is longer than WHOLE_INPUT: enough for `dump` to show and for replay to compare. */
+enum { INPUT_PREFIX = 64, WHOLE_INPUT = 128, STRING_LIMIT = 4096, CONSERVATIVE_LIMIT = 16384 };
 
 /* Pieces of a task's memory; a failed allocation leaves it short and sets `failed`. */
 struct ranges {
