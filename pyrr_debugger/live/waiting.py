@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+_LOOK_SECONDS = 0.25
 _taken: list[int] = []
 """Signals that came between `prepare` and `wait_for`, and found a thread that did not block them."""
 
@@ -55,9 +56,9 @@ def prepare() -> None:
 def wait_for(pid: int) -> int:
     """Waits for a child, behind `prepare`: its wait status. When it is stopped from the terminal, so are we."""
     signals = {signal.SIGCHLD, *_PASSED_ON}
-    while _taken:
-        _send(pid, _taken.pop(0))
     while True:
+        while _taken:
+            _send(pid, _taken.pop(0))
         found, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
         if found and not os.WIFSTOPPED(status):
             return status
@@ -65,8 +66,10 @@ def wait_for(pid: int) -> int:
             os.kill(os.getpid(), signal.SIGSTOP)
             _send(pid, signal.SIGCONT)
             continue
-        received = signal.sigwaitinfo(signals)
-        if received.si_signo != signal.SIGCHLD and not _is_of_group(received):
+        # A thread of the replay's that still lives, and does not block it, may take the signal that we wait for
+        # (complete_signal, kernel/signal.c): then nothing else wakes us.
+        received = signal.sigtimedwait(signals, _LOOK_SECONDS)
+        if received is not None and received.si_signo != signal.SIGCHLD and not _is_of_group(received):
             _send(pid, received.si_signo)
 
 
