@@ -135,6 +135,11 @@ class Difference(NamedTuple):
         return f"page {self.page:#x}, word {self.word:#x}: recorded {self.recorded:#x}, replayed {self.replayed:#x}"
 
 
+def pages(sums: bytes) -> dict[int, list[int]]:
+    """The sums of a range by the addresses of its pages."""
+    return {address: of_page for address, *of_page in _PAGE.iter_unpack(sums)}
+
+
 def differences(pid: int, recorded: tuple[Range, ...], replayed: list[Range]) -> Iterator[Difference]:
     """The pages that differ between a recording and its replay, by address."""
     for (start, end, _, old), (_, _, _, new) in zip(recorded, replayed, strict=True):
@@ -142,8 +147,7 @@ def differences(pid: int, recorded: tuple[Range, ...], replayed: list[Range]) ->
             continue
         if len(old) % _PAGE.size:
             raise ValueError("page sums of an impossible size")
-        before = {address: sums for address, *sums in _PAGE.iter_unpack(old)}
-        after = {address: sums for address, *sums in _PAGE.iter_unpack(new)}
+        before, after = pages(old), pages(new)
         for page in sorted(before.keys() | after.keys()):
             if before.get(page) != after.get(page) and start - _PAGE_BYTES < page < end:
                 yield _locate(pid, page, before.get(page, [0, 0, 0]), after.get(page, [0, 0, 0]))

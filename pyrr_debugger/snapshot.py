@@ -106,7 +106,7 @@ def take(pid: int, pieces: dict[int, FilePiece], maps: list[procfs.Mapping]) -> 
     """The snapshot of a stopped process with one task and these mappings; `pieces` are those of stored files, by the
     beginnings of the mappings. Raises OSError when it is gone."""
     executable = os.readlink(f"/proc/{pid}/exe")
-    registers, xstate = _engine.registers(pid), _engine.settled_xstate(pid)
+    registers, xstate = _engine.registers(pid), _engine.xstate(pid, True)
     return Snapshot(executable, tuple(regions(pid, pieces, own(maps))), registers, xstate, procfs.stack_limit(pid))
 
 

@@ -12,8 +12,8 @@ import os
 import zlib
 from _queue import SimpleQueue
 
-from . import _engine
-from .light import signal, suppress
+from . import _engine, threads
+from .light import suppress
 from .store import FileCache
 from .trace_format import FORMAT, HEAD, HEAD_BYTES, HEAD_CRC, SKIPPABLE_MAGIC
 
@@ -62,7 +62,7 @@ class TraceWriter:
         """No chunk has reached the disk."""
         self._ended = _thread.allocate_lock()
         self._ended.acquire()
-        _thread.start_new_thread(self._work, ())
+        threads.start(self._work)
 
     def begin(self) -> None:
         """Writes the header, if it has not begun yet. Until then the writing thread does nothing: it would import what
@@ -160,7 +160,6 @@ class TraceWriter:
         return os.path.join(self.path, "files", hash_)
 
     def _work(self) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # they are the recorder's own thread's
         os.sched_setaffinity(0, self._processors)
         while task := self._queue.get():
             task[0](*task[1:])
@@ -200,8 +199,7 @@ class TraceWriter:
     def _write_chunk(self, first: int, count: int, data: bytes | memoryview) -> None:
         frame = self._compress(data)
         head = HEAD.pack(SKIPPABLE_MAGIC, HEAD_BYTES - 8, first, count, len(frame), zlib.crc32(frame))
-        _write_all(self._events, head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
-        self.is_empty = False
+        self._write_frame(head + HEAD_CRC.pack(zlib.crc32(head)) + frame)
 
 
 def _write_all(file: Any, data: bytes) -> None:

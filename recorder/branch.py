@@ -62,10 +62,11 @@ class BranchSession(RecordingSession):
         """Raises PyrrError when the trace cannot be made, TakenError when there is something at `path`."""
         self._trace = trace
         self._branch: Branch | None = None
-        self._affinity = os.sched_getaffinity(0)
-        core = trace.header.get("core")
-        self._core = core if isinstance(core, int) and core in self._affinity else min(self._affinity)
-        self._set_up(list(trace.header["command"]), path)
+        super().__init__(list(trace.header["command"]), path)
+
+    def _prepare(self) -> int:
+        core = self._trace.header.get("core")
+        return core if isinstance(core, int) and core in self._affinity else min(self._affinity)
 
     def _header(self) -> dict[str, Any]:
         assert self._branch is not None

@@ -147,24 +147,9 @@ class RecordingSession:
         After `limit` seconds the program is killed, and earlier if all of it sleeps for good.
         Raises CommandError for a command that cannot be found, PyrrError when the trace cannot be made, TakenError when
         there is something at `path`."""
-        self._program = find_program(command[0])
-        self._affinity = os.sched_getaffinity(0)
-        self._core = _current_core(self._affinity)
-        self._set_up(command, path, checksum_every, follow, wait, agent, seed, schedule, limit)
-
-    def _set_up(
-        self,
-        command: list[str],
-        path: str,
-        checksum_every: int = 0,
-        follow: str = "all",
-        wait: bool = False,
-        agent: bool = True,
-        seed: int | None = None,
-        schedule: Schedule | None = None,
-        limit: float | None = None,
-    ) -> None:
         self._command = command
+        self._affinity = os.sched_getaffinity(0)
+        self._core = self._prepare()
         try:
             self._writer = TraceWriter(path, self._header, self._affinity - {self._core} or self._affinity)
         except FileExistsError:
@@ -189,6 +174,11 @@ class RecordingSession:
         self._times: list[int] = []  # of the last event of each chunk
         self._root = 0
         self._begun = False
+
+    def _prepare(self) -> int:
+        """Looks for the program; the processor to run on. Raises CommandError."""
+        self._program = find_program(self._command[0])
+        return _current_core(self._affinity)
 
     def _header(self) -> dict[str, Any]:
         # Only here, in the thread that writes: the program starts meanwhile.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import _thread
 import os
 
+from .. import threads
+
 TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from ..trace_reader import TraceReader
@@ -43,7 +45,7 @@ class ChunksAhead:
         self._wait()
         if not self._has_thread:
             try:
-                _thread.start_new_thread(self._work, (self._processors - os.sched_getaffinity(0),))
+                threads.start(self._work, self._processors - os.sched_getaffinity(0))
             except RuntimeError:  # none is to be had
                 return
             self._has_thread = True

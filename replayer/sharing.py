@@ -8,6 +8,7 @@ import mmap
 import os
 import struct
 
+from .. import threads
 from ..errors import PyrrError, TraceError
 from ..store import FileCache, Original
 from ..trace_format import FilePiece
@@ -126,7 +127,7 @@ class StoredMemory:
         self._checked.acquire()
         self._ended.acquire()
         try:
-            _thread.start_new_thread(self._work, (whole,))
+            threads.start(self._work, whole)
         except RuntimeError:  # no thread is to be had
             self._work(whole)
 

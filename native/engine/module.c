@@ -111,22 +111,11 @@ static PyObject *module_set_registers(PyObject *self, PyObject *args)
 static PyObject *module_xstate(PyObject *self, PyObject *args)
 {
     (void)self;
-    int tid;
+    int tid, settle = 0;
     static uint8_t area[XSTATE_BYTES];
     size_t size = sizeof area;
-    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
-    if (tracee_get_xstate(tid, area, &size)) return os_error(errno);
-    return bytes_of(area, size);
-}
-
-static PyObject *module_settled_xstate(PyObject *self, PyObject *args)
-{
-    (void)self;
-    int tid;
-    static uint8_t area[XSTATE_BYTES];
-    size_t size = sizeof area;
-    if (!PyArg_ParseTuple(args, "i", &tid)) return NULL;
-    if (tracee_settle_xstate(tid, area, &size)) return os_error(errno);
+    if (!PyArg_ParseTuple(args, "i|p", &tid, &settle)) return NULL;
+    if ((settle ? tracee_settle_xstate : tracee_get_xstate)(tid, area, &size)) return os_error(errno);
     return bytes_of(area, size);
 }
 
@@ -1313,8 +1302,7 @@ static PyMethodDef module_methods[] = {
     {"write", module_write, METH_VARARGS, "write(pid, address, data), past page protections."},
     {"registers", module_registers, METH_VARARGS, "registers(tid) -> bytes of struct user_regs_struct."},
     {"set_registers", module_set_registers, METH_VARARGS, "set_registers(tid, registers, xstate)."},
-    {"settled_xstate", module_settled_xstate, METH_VARARGS, "settled_xstate(tid) -> bytes of the XSAVE area, which stay so until the task writes to it."},
-    {"xstate", module_xstate, METH_VARARGS, "xstate(tid) -> bytes of the XSAVE area."},
+    {"xstate", module_xstate, METH_VARARGS, "xstate(tid, settle=False) -> bytes of the XSAVE area; settled, it stays so until the task writes to it."},
     {"checksum", module_checksum, METH_VARARGS, "checksum(pid, start, end, sparse) -> bytes of struct page_sum."},
     {"leave_stopped", module_leave_stopped, METH_VARARGS, "leave_stopped(tid): trace it no more; it stays stopped."},
     {"index", module_index, METH_VARARGS, "index(data, count) -> (offsets, times): where the events of a chunk begin, as arrays of 64 bits."},

@@ -1,5 +1,5 @@
-/* Python values as msgpack, in the engine's buffers: importing msgpack takes two milliseconds (docs/performance.md),
-   which a recording spends only in the thread that writes. */
+/* Python values as msgpack, in the engine's buffers: importing msgpack would take a recording two milliseconds
+   (docs/performance.md). */
 #ifndef PYRR_PACK_H
 #define PYRR_PACK_H
 

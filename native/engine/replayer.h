@@ -104,9 +104,9 @@ void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ti
 bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks);
 /* A task that is to stop at tick `ticks` behind its last event, or at none (0). */
 void replayer_wind(const struct replayer *replayer, const struct actor *actor, uint64_t ticks);
-/* Behind a stop amid its way: what is copied of it is not to stop by itself. */
 /* How many ticks of the bytecode clock a stopped task has run behind its last event; 0 without the agent. */
 uint64_t ticks_behind(const struct actor *actor);
+/* Behind a stop amid its way: what is copied of it is not to stop by itself. */
 void note_ticks(struct replayer *replayer, const struct actor *actor);
 /* The same for a task that comes there by its next instruction. */
 void replayer_run_to_stop(struct replayer *replayer, struct actor *actor);

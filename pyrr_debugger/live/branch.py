@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .restore import Restoration
 
 _BRK = 12
-_SUM = 32  # bytes for each page that is not zero (docs/trace-format.md, CHECKSUM)
 _PAGE = 4096
 _UNMAPPED = -1
 
@@ -167,12 +166,7 @@ def _changed(real: int, live: int, start: int, end: int, fresh: bool, sparse: bo
             ) from None
     if present == before:
         return
-    then, now = _pages(before), _pages(present)
+    then, now = checksum.pages(before), checksum.pages(present)
     for address in sorted(then.keys() | now.keys()):
         if then.get(address) != now.get(address):
             yield address
-
-
-def _pages(sums: bytes) -> dict[int, bytes]:
-    parts = (sums[at : at + _SUM] for at in range(0, len(sums), _SUM))
-    return {int.from_bytes(part[:8], "little"): part[8:] for part in parts}

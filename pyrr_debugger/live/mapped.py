@@ -16,6 +16,7 @@ from .. import checksum
 from ..errors import PyrrError
 from ..state import model
 from .decision import Decision
+from .memory import in_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _MMAP = 9
 _SHARED_FIXED = 0x01 | 0x10
 _PROT_WRITE = 2
-_AT_ONCE = 1 << 20
 _PRIVATE = "private"
 
 
@@ -144,7 +144,7 @@ class MappedFiles:
         """The parts of a mapping that may be other than zero in memory, where they begin and how long they are."""
         real, mapping = self._session.real(place.task), place.mapping
         for low, high in checksum.filled(real, mapping.start, mapping.end, self._session.shared_memory):
-            yield from _in_steps(low, high)
+            yield from in_steps(low, high)
 
     # ---- making ----
 
@@ -235,10 +235,5 @@ def _data(descriptor: int, mapping: model.Mapping) -> Iterator[tuple[int, int]]:
             at = os.lseek(descriptor, start, os.SEEK_HOLE)
         except OSError:  # no more
             return
-        for low, size in _in_steps(start, min(at, end)):
+        for low, size in in_steps(start, min(at, end)):
             yield mapping.start + low - mapping.offset, size
-
-
-def _in_steps(low: int, high: int) -> Iterator[tuple[int, int]]:
-    for start in range(low, high, _AT_ONCE):
-        yield start, min(_AT_ONCE, high - start)

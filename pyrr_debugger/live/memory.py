@@ -19,6 +19,7 @@ _RED_ZONE = 128
 _PROT_EXEC = 4
 _MINUS_ONE = (1 << 64) - 1
 _PAGE = 4096
+_AT_ONCE = 1 << 20
 _LARGEST_STUBS = 1 << 20
 
 
@@ -103,10 +104,16 @@ def _used_from(session: ReplaySession, task: int, stack: procfs.Mapping) -> int:
     return min([stack.end - _PAGE, *(start for start, _ in used[:1]), *lowest]) // _PAGE * _PAGE
 
 
+def in_steps(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """The parts of some memory, as much of it as is read at once: where each begins and how long it is."""
+    for start in range(low, high, _AT_ONCE):
+        yield start, min(_AT_ONCE, high - start)
+
+
 def _fill_shared(session: ReplaySession, real: int, mapping: procfs.Mapping, descriptor: int) -> None:
     for low, high in checksum.filled(real, mapping.start, mapping.end, session.shared_memory):
-        for start in range(low, high, 1 << 20):
-            data = _engine.read(real, start, min(1 << 20, high - start))
+        for start, size in in_steps(low, high):
+            data = _engine.read(real, start, size)
             if data.strip(b"\0"):
                 os.pwrite(descriptor, data, mapping.offset + start - mapping.start)
 

@@ -12,9 +12,6 @@ from contextlib import suppress
 from typing import Any
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
-_LOOK_SECONDS = 0.25
-_taken: list[int] = []
-"""Signals that came between `prepare` and `wait_for`, and found a thread that did not block them."""
 
 
 class TerminalKept:
@@ -48,17 +45,12 @@ def prepare() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, *_PASSED_ON})
-    # Replay has other threads, which live a little longer than it takes the program to begin.
-    for number in _PASSED_ON:
-        signal.signal(number, lambda number, _: _taken.append(number))
 
 
 def wait_for(pid: int) -> int:
     """Waits for a child, behind `prepare`: its wait status. When it is stopped from the terminal, so are we."""
     signals = {signal.SIGCHLD, *_PASSED_ON}
     while True:
-        while _taken:
-            _send(pid, _taken.pop(0))
         found, status = os.waitpid(pid, os.WUNTRACED | os.WNOHANG)
         if found and not os.WIFSTOPPED(status):
             return status
@@ -66,10 +58,8 @@ def wait_for(pid: int) -> int:
             os.kill(os.getpid(), signal.SIGSTOP)
             _send(pid, signal.SIGCONT)
             continue
-        # A thread of the replay's that still lives, and does not block it, may take the signal that we wait for
-        # (complete_signal, kernel/signal.c): then nothing else wakes us.
-        received = signal.sigtimedwait(signals, _LOOK_SECONDS)
-        if received is not None and received.si_signo != signal.SIGCHLD and not _is_of_group(received):
+        received = signal.sigwaitinfo(signals)  # the replay's threads take none of them (threads.py)
+        if received.si_signo != signal.SIGCHLD and not _is_of_group(received):
             _send(pid, received.si_signo)
 
 
