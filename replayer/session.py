@@ -312,7 +312,7 @@ class ReplaySession:
         """The memory of a task, by address; what is mapped from a stored file has its recorded name. What replay
         itself needs is left out."""
         parts = self.mapped.get(self.process_of(task), [])
-        low, high = self._stack.get(self.process_of(task), (0, 0))
+        low, high = self.stack_of(task)
         found = []
         for mapping in procfs.read_maps(self.real(task)):
             if mapping.start == _engine.GATE_PAGE or snapshot.is_agent(mapping):
@@ -1133,7 +1133,7 @@ class ReplaySession:
     def _checksum(self, event: ChecksumEvent) -> None:
         if self.verification is not None:
             pid = self.real(event.task)
-            replayed = checksum.again(pid, event.ranges, (self._shared.descriptor, self._shared.inode))
+            replayed = checksum.again(pid, event.ranges, self.shared_memory)
             result = self.verification
             result.checksums += 1
             result.bytes_compared += sum(end - start for start, end, *_ in event.ranges)

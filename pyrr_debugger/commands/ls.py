@@ -18,7 +18,8 @@ from .options import print_table
 
 @dataclass
 class _Listed:
-    """A trace in the list. `identity` is that of its events, `origin` of what it is a branch of, "" if of none."""
+    """A trace in the list. For a tree `identity` is that of its events, `origin` of what it is a branch of, "" if of
+    none."""
 
     name: str
     cells: tuple[str, ...]
@@ -42,15 +43,13 @@ def command(tree: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("name", "recorded", "events", "size", "command"):
         table.add_column(column, justify="right" if column in ("events", "size") else "left")
-    found = [_look_at(Path(path)) for path in home.traces()]
+    found = [_look_at(Path(path), tree) for path in home.traces()]
     for depth, one in _nested(found) if tree else ((0, one) for one in found):
         table.add_row(f"{'   ' * (depth - 1)}{'└─ ' if depth else ''}{one.name}", *one.cells)
     print_table(table)
 
 
-def _look_at(path: Path) -> _Listed:
-    from ..replayer.stored import identity
-
+def _look_at(path: Path, tree: bool) -> _Listed:
     try:
         with TraceReader(path) as reader:
             origin = reader.header.get("origin", {})
@@ -61,9 +60,12 @@ def _look_at(path: Path) -> _Listed:
             if origin:
                 text = f"from event {origin['position']} of {origin['name']}"
                 text += f", --set {shlex.quote(origin['statement'])}" if "statement" in origin else ""
-            return _Listed(
-                path.name, (started, str(reader.count), size, text), identity(reader), str(origin.get("trace", ""))
-            )
+            listed = _Listed(path.name, (started, str(reader.count), size, text))
+            if tree:
+                from ..replayer.stored import identity
+
+                listed.identity, listed.origin = identity(reader), str(origin.get("trace", ""))
+            return listed
     except (TraceError, KeyError, AttributeError):
         return _Listed(path.name, ("", "", "", "(not readable as a trace)"))
 
