@@ -293,6 +293,20 @@ class TraceReader:
                 if start <= first + at < until:
                     yield from self._decode(index, at, at + 1)
 
+    def tally(self) -> tuple[dict[int, int], set[int]]:
+        """How often each system call was made, by its number, and the tasks that have events. Decodes none of them."""
+        calls: dict[int, int] = {}
+        tasks: set[int] = set()
+        for index in range(len(self.chunks)):
+            chunk = self._index(index)
+            _engine.tally(chunk.data, chunk.packed, calls, tasks)
+        return calls, tasks
+
+    @property
+    def duration(self) -> int:
+        """Microseconds from the start of the recording to its last event."""
+        return self._time_before(len(self.chunks))
+
     def at_time(self, time: int) -> int:
         """The number of the first event that was recorded so many microseconds after the start, or later."""
         index = next((i for i in range(len(self.chunks)) if self._time_before(i + 1) >= time), len(self.chunks) - 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,10 @@ def read_trace(trace: Path) -> list[dict[str, Any]]:
 
 
 def test_trace_is_readable_without_pyrr(one_interpreter: Interpreter, around: Surroundings, trace: Path) -> None:
-    """A reader of 30 lines finds the same events as `pyrr dump --json`, and the program's output in them."""
-    program = "import os; print('a quite special text', len({os.uname() for _ in range(9)}))"
-    harness.record(trace, one_interpreter.path, "-c", program, around=around)
+    """A reader of 30 lines finds the same events as `pyrr dump --json` and `info`, and the program's output in them."""
+    program = "import ctypes, os; print('a quite special text', len({os.uname() for _ in range(9)}))"
+    unknown = "; ctypes.CDLL(None).syscall(1500)"
+    harness.record(trace, one_interpreter.path, "-c", program + unknown, around=around)
     events = read_trace(trace)
     keys = ("event", "task", "time", "result")
     calls = [event for event in harness.dump(trace) if event["kind"] == "syscall"]
@@ -64,6 +66,11 @@ def test_trace_is_readable_without_pyrr(one_interpreter: Interpreter, around: Su
     # The trace has the kernel's numbers; their names come from the specification.
     assert [name(event["nr"]) for event in events] == [call["name"] for call in calls]
     assert len(events) > 100
+    facts = harness.info(trace)
+    assert facts["syscalls"] == Counter(name(event["nr"]) for event in events)
+    assert "unknown system call 1500 recorded conservatively" in facts["warnings"]
+    assert facts["tasks"] == len({event["task"] for event in events})
+    assert facts["seconds"] == harness.dump(trace)[-1]["time"]
     assert any("a quite special text" in str(event) for event in events)
     names = [event["outputs"] for event in events if name(event["nr"]) == "uname"]
     assert len(names) == 9

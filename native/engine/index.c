@@ -18,6 +18,14 @@ bool index_events(const uint8_t *data, size_t size, size_t count, uint64_t *offs
     return !cursor.bad && cursor.at == cursor.end;
 }
 
+struct outline outline_of(const uint8_t *event, const uint8_t *end)
+{
+    struct cursor cursor = {event, end, false};
+    struct head head = read_head(&cursor);
+    uint64_t call = head.kind == EVENT_SYSCALL ? read_unsigned(&cursor) : 0;
+    return (struct outline){head.task, head.kind == EVENT_SYSCALL, call};
+}
+
 static bool is_wanted(struct cursor cursor, const struct wanted *wanted)
 {
     struct head head = read_head(&cursor);

@@ -1256,6 +1256,51 @@ static PyObject *module_index(PyObject *self, PyObject *args)
     return NULL;
 }
 
+static bool add_to_set(PyObject *set, long long number)
+{
+    PyObject *item = PyLong_FromLongLong(number);
+    bool added = item && !PySet_Add(set, item);
+    Py_XDECREF(item);
+    return added;
+}
+
+static bool add_to_counter(PyObject *counter, unsigned long long number, unsigned long long more)
+{
+    PyObject *key = PyLong_FromUnsignedLongLong(number);
+    PyObject *before = key ? PyDict_GetItemWithError(counter, key) : NULL;
+    unsigned long long count = before ? PyLong_AsUnsignedLongLong(before) : 0;
+    PyObject *value = PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(count + more);
+    bool added = value && !PyDict_SetItem(counter, key, value);
+    Py_XDECREF(key);
+    Py_XDECREF(value);
+    return added;
+}
+
+static PyObject *module_tally(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { NUMBERS = 1024 };
+    const char *data, *packed;
+    Py_ssize_t size, offset_bytes;
+    PyObject *calls, *tasks;
+    if (!PyArg_ParseTuple(args, "y#y#O!O!", &data, &size, &packed, &offset_bytes, &PyDict_Type, &calls, &PySet_Type, &tasks)) return NULL;
+    const uint64_t *offsets = (const uint64_t *)(const void *)packed;
+    uint64_t counts[NUMBERS] = {0};
+    pid_t last = 0;
+    bool fine = true;
+    for (size_t i = 0; fine && i + 1 < (size_t)offset_bytes / sizeof(uint64_t); i++) {
+        struct outline outline = outline_of((const uint8_t *)data + offsets[i], (const uint8_t *)data + offsets[i + 1]);
+        if (outline.task != last && outline.task) fine = add_to_set(tasks, last = outline.task);
+        if (!outline.is_call) continue;
+        if (outline.call < NUMBERS) counts[outline.call]++;
+        else fine = fine && add_to_counter(calls, outline.call, 1);
+    }
+    for (unsigned number = 0; fine && number < NUMBERS; number++)
+        if (counts[number]) fine = add_to_counter(calls, number, counts[number]);
+    if (!fine) return NULL;
+    Py_RETURN_NONE;
+}
+
 static PyObject *module_select(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -1307,6 +1352,7 @@ static PyMethodDef module_methods[] = {
     {"leave_stopped", module_leave_stopped, METH_VARARGS, "leave_stopped(tid): trace it no more; it stays stopped."},
     {"index", module_index, METH_VARARGS, "index(data, count) -> (offsets, times): where the events of a chunk begin, as arrays of 64 bits."},
     {"select", module_select, METH_VARARGS, "select(data, offsets, kinds, calls, output) -> indexes of events, as an array of 32 bits."},
+    {"tally", module_tally, METH_VARARGS, "tally(data, offsets, calls, tasks): adds to the counts of system calls and the ids of tasks."},
     {"shown_at", module_shown_at, METH_VARARGS, "shown_at(pid, rip) -> the address of the program it stands for."},
     {"unpatched", module_unpatched, METH_VARARGS, "unpatched(pid, address, data) -> what the program had there."},
     {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},

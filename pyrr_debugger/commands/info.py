@@ -12,7 +12,8 @@ import click
 from .. import home
 from ..errors import TraceError
 from ..events import EndEvent, ExecEvent, NoteEvent, SyscallEvent
-from ..trace_reader import TraceReader
+from ..trace_format import EventKind
+from ..trace_reader import EventFilter, TraceReader
 from . import completion
 from .options import print_table
 
@@ -38,33 +39,26 @@ def command(trace: str | None, as_json: bool) -> None:
 
 def _facts(reader: TraceReader) -> dict[str, Any]:
     from ..syscalls import TABLE
+    from ..syscalls import name as call_name
 
-    calls: Counter[str] = Counter()
-    tasks: set[int] = set()
+    numbers, tasks = reader.tally()
+    calls = Counter({call_name(number): count for number, count in numbers.items()})
     warnings: list[str] = []
-    refused: Counter[str] = Counter()
     interpreter = None
     status = None
-    seconds = 0.0
-    for event in reader.events():
-        seconds = event.time / 1e6
-        if event.task:
-            tasks.add(event.task)
-        if isinstance(event, SyscallEvent):
-            row = TABLE.get(event.nr)
-            name = row.name if row else f"syscall_{event.nr:#x}"
-            calls[name] += 1
-            if row is None:
-                warnings.append(f"unknown system call {event.nr} recorded conservatively")
-            elif row.replay.name == "REFUSE":
-                refused[name] += 1
-        elif isinstance(event, ExecEvent) and interpreter is None:
+    for event in reader.select(EventFilter((EventKind.EXEC, EventKind.NOTE, EventKind.END))):
+        if isinstance(event, ExecEvent) and interpreter is None:
             interpreter = _interpreter(reader, event)
         elif isinstance(event, NoteEvent):
             warnings.append(event.text)
         elif isinstance(event, EndEvent):
             status = event.status
-    warnings += [f"{name} was refused {count} times (ENOSYS)" for name, count in refused.items()]
+    for number, count in numbers.items():
+        row = TABLE.get(number)
+        if row is None:
+            warnings.append(f"unknown system call {number} recorded conservatively")
+        elif row.replay.name == "REFUSE":
+            warnings.append(f"{row.name} was refused {count} times (ENOSYS)")
     if redacted := reader.header.get("redacted"):
         warnings.append(_redaction(redacted))
     if reader.end is None:
@@ -81,7 +75,7 @@ def _facts(reader: TraceReader) -> dict[str, Any]:
         "syscalls": dict(calls.most_common()),
         "tasks": len(tasks),
         "status": status,
-        "seconds": seconds,
+        "seconds": reader.duration / 1e6,
         "checkpoints": _checkpoints(reader),
         "sources": len(reader.header.get("sources", {})),
         "redacted": redacted,
