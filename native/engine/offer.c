@@ -78,9 +78,10 @@ static bool is_offerable(const struct replayer *replayer, const struct actor *ac
 {
     const struct origin origin = {replayer->chunk, cursor->at};
     struct head head = read_head(cursor);
-    if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != actor->task || head.items != ITEMS_OF_CALL) return false;
+    if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != actor->task || head.items < ITEMS_OF_CALL) return false;
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
+    if (is_shown(replayer, &call)) return false; /* it is read where it was written */
     if (cursor->bad || !row || is_restart(call.result) || !has_plain_outputs(&call, &origin, earliest)) return false;
     if (call.number == SYS_prlimit64 && call.arguments[2]) return false; /* how far the stack may grow */
     if (row->buffering == BUFFERING_MEMORY) return actor->dispatched && is_repeatable(replayer, &call);

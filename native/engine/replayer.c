@@ -468,9 +468,13 @@ static void write_all(struct replayer *replayer, int *descriptor, const uint8_t 
     }
 }
 
+static unsigned stream_of(const struct call *call) { return call->stream < 3 ? call->stream : 0; }
+
+bool is_shown(const struct replayer *replayer, const struct call *call) { return replayer->streams[stream_of(call)] >= 0; }
+
 static void show_output(struct replayer *replayer, const struct actor *actor, const struct call *call)
 {
-    int *descriptor = &replayer->streams[call->stream < 3 ? call->stream : 0];
+    int *descriptor = &replayer->streams[stream_of(call)];
     const struct syscall_row *row = row_of(call->number, call->arguments);
     if (*descriptor < 0 || !row) return;
     if (call->sent) {

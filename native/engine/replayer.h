@@ -92,6 +92,8 @@ pid_t replayer_clone(struct actor *actor, uint64_t flags);
 /* Ends a real process and reaps all its tasks. */
 void replayer_kill(pid_t real);
 int64_t replayer_inject(struct actor *actor, uint64_t number, const uint64_t arguments[6]);
+/* Whether what a call has written to stdout or stderr is to be shown. */
+bool is_shown(const struct replayer *replayer, const struct call *call);
 enum { TO_NEXT_STOP = -1 };
 /* Runs to before event `until`, and not TO_NEXT_STOP but only `ticks` ticks behind the event before it. */
 enum outcome replayer_run(struct replayer *replayer, uint64_t until, int64_t ticks);
