@@ -164,6 +164,7 @@ PROGRAMS = {
     "signal_places": [],
     "signals_at_once": [],
     "signals_behind_sites": [],
+    "signals_own_process": ["-pthread"],
     "spin_waits": ["-pthread"],
     "static_nolibc": ["-static", "-nostdlib"],
     "static_program": ["-static"],

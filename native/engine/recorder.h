@@ -75,6 +75,8 @@ struct task {
     enum { CALL_PLAIN, CALL_REFUSED, CALL_AFFINITY, CALL_FREE, CALL_ANSWERED, CALL_CANCELLED } call;
     siginfo_t held[MAX_HELD];
     unsigned held_count;
+    siginfo_t forwarded[MAX_HELD]; /* signals of the process that are on their way to it, as another was sent them */
+    unsigned forwarded_count;
     struct timespec held_since;
     uint64_t held_until; /* so many ticks of its turn, or its next call */
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */

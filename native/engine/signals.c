@@ -261,11 +261,49 @@ static void put_fault(struct recorder *recorder, const struct task *task, const 
     wire_unsigned(&recorder->events, (uintptr_t)info->si_addr);
 }
 
+static bool is_for_process(const siginfo_t *info)
+{
+    return info->si_code == SI_USER || info->si_code == SI_KERNEL || (info->si_signo == SIGCHLD && info->si_code > 0);
+}
+
+/* A signal of a process goes to its first task, and to another only if that is stopped or blocks it (complete_signal and
+   wants_signal, kernel/signal.c). A task that is not to run yet is stopped, but only for us. NULL: it was not left out. */
+static struct task *passed_over(const struct recorder *recorder, const struct task *task, const siginfo_t *info)
+{
+    struct task *leader = is_for_process(info) ? recorder_find(recorder, task->group->pid) : NULL;
+    if (!leader || leader == task || leader->group != task->group || leader->stopped || tracee_state(leader->turn.tid) != 't') return NULL;
+    if (leader->status >> 16 == PTRACE_EVENT_EXIT || group_stopped(leader->status)) return NULL;
+    uint64_t mask = leader->mask;
+    if (!leader->undisturbed && ptrace(PTRACE_GETSIGMASK, leader->turn.tid, sizeof mask, &mask) == -1) return NULL;
+    return mask & UINT64_C(1) << (info->si_signo - 1) ? NULL : leader;
+}
+
+/* The kernel is asked again, so that a call that the task is about to sleep in is interrupted. */
+static bool forward(struct task *task, const siginfo_t *info)
+{
+    if (task->forwarded_count == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
+    task->forwarded[task->forwarded_count++] = *info;
+    return true;
+}
+
+static void take_forwarded(struct task *task, siginfo_t *info)
+{
+    if (info->si_code != SI_TKILL) return;
+    for (unsigned i = 0; i < task->forwarded_count; i++) {
+        if (task->forwarded[i].si_signo != info->si_signo) continue;
+        *info = task->forwarded[i];
+        memmove(task->forwarded + i, task->forwarded + i + 1, (--task->forwarded_count - i) * sizeof *info);
+        ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, info);
+        return;
+    }
+}
+
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
+    take_forwarded(task, &info);
     if (signal == SIGSYS && info.si_code == SYS_USER_DISPATCH_ && task->group->space->agent) return stop_by_dispatch(recorder, task);
     if (signal == SIGTRAP && info.si_code == SI_KERNEL && stop_at_tick(recorder, task)) return REQUEST_NONE;
     if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task, signal)) return REQUEST_NONE;
@@ -301,6 +339,8 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         if (request != REQUEST_NONE || tracee_get_registers(task->turn.tid, &registers)) return request;
         no_handler = !has_handler(task, signal);
     }
+    struct task *leader = no_handler ? NULL : passed_over(recorder, task, &info);
+    if (leader && forward(leader, &info)) return REQUEST_NONE;
     bool boundary = is_behind_event(task, &registers);
     /* Death comes at a tick, so that replay finds the memory that was left; so does standing still, where others may look at it. */
     bool ignored = signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_IGNORE;
