@@ -168,6 +168,8 @@ class TickEvent(NamedTuple):
     registers: bytes
     waits: bool
     """Ticks do not tell the place: in a loop that waits, the task has these registers again and again."""
+    written: tuple[tuple[int, bytes], ...]
+    """What that loop writes, addresses and contents, as it was left."""
 
 
 class ContinuedEvent(NamedTuple):
@@ -284,7 +286,8 @@ def _signal(head: Head, items: Sequence[Any]) -> Event:
 
 def _tick(head: Head, items: Sequence[Any]) -> Event:
     ticks, registers = _typed(items, int, bytes)[:2]
-    return TickEvent(*head, ticks, registers, len(items) > 2)
+    written = _memory(*_typed(items[3:4], list)) if len(items) > 3 else ()
+    return TickEvent(*head, ticks, registers, len(items) > 2, written)
 
 
 def _exit(head: Head, items: Sequence[Any]) -> Event:

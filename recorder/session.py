@@ -259,6 +259,7 @@ class RecordingSession:
             "left": self._left,
             "flush": self._flush,
             "stuck": self._stuck,
+            "waits": self._waits,
             "compatibility": self._compatibility,
         }
         while self._writer.error is None:
@@ -311,6 +312,15 @@ class RecordingSession:
 
         name = Signals(number).name
         raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
+
+    def _waits(self, task: int, process: int, turn: bytes) -> None:
+        """A task amid a loop that may wait for another rests there, if it can be told what the loop writes."""
+        from .spin import written
+
+        ranges = written(turn, lambda address, size: _engine.read(task, address, size))
+        if ranges is not None:
+            self._complete([(address, _engine.read(task, address, size)) for address, size in ranges])
+            self._engine.rest()
 
     def _follows(self, process: int) -> bool:
         """Whether a process that has just executed a program is one of those to record."""

@@ -343,6 +343,8 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
     case REQUEST_LEFT: return Py_BuildValue("(siii)", "left", subject->turn.tid, subject->group->pid, state->left);
     case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
+    case REQUEST_WAITS:
+        return Py_BuildValue("(siiN)", "waits", subject->turn.tid, subject->group->pid, bytes_of((const char *)state->turn.data, state->turn.size));
     case REQUEST_COMPATIBILITY: return Py_BuildValue("(sii)", "compatibility", subject->turn.tid, subject->group->pid);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
@@ -414,6 +416,13 @@ static PyObject *Recorder_complete(PyObject *self, PyObject *args)
         PyBuffer_Release(&sent);
     }
     if (!packed) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_rest(PyObject *self, PyObject *args)
+{
+    (void)args;
+    recorder_rest(&((Recorder *)self)->state);
     Py_RETURN_NONE;
 }
 
@@ -609,6 +618,7 @@ static PyMethodDef Recorder_methods[] = {
     {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data, time): the events since the last time, and when the last one was."},
     {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items): append an event of policy."},
     {"complete", Recorder_complete, METH_VARARGS, "complete(outputs[, sent]): add outputs, addresses and contents in turn, to the pending call."},
+    {"rest", Recorder_rest, METH_NOARGS, "rest(): the task of the last request waits where it is; what its loop writes has been given to complete()."},
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> list: what the subject's call has read, addresses and contents in turn."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},

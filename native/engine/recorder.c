@@ -78,6 +78,7 @@ void recorder_free(struct recorder *recorder)
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
+    buffer_free(&recorder->turn);
     for (size_t i = 0; i < recorder->sites_count; i++) free(recorder->sites[i]);
     free(recorder->sites);
     buffer_free(&recorder->sent);
@@ -228,9 +229,9 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         if (request != REQUEST_NONE) return request;
         if (group_stopped(status)) put_stopped(recorder, task, WSTOPSIG(status));
         else if (task->stopped) put_continued(recorder, task);
-        else if (task->looked && task->hurried) look_for_spin(recorder, task);
+        else if (task->looked && task->hurried) request = look_for_spin(recorder, task);
         task->looked = false;
-        return REQUEST_NONE;
+        return request;
     }
     default: return REQUEST_NONE;
     }

@@ -116,6 +116,7 @@ enum request {
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
     REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
+    REQUEST_WAITS, /* the subject is amid a loop that waits, whose `turn` is known: it is to rest there, with what that writes */
     REQUEST_COMPATIBILITY, /* a call by `int 0x80`, whose numbers are those of 32-bit programs */
     REQUEST_DONE,
     REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
@@ -154,6 +155,7 @@ struct recorder {
     uint64_t event_count, flushed_count, flushed_bytes;
     struct buffer extra; /* outputs added by policy to a deferred event */
     size_t extra_pairs;
+    struct buffer turn; /* registers of the subject before each instruction of a loop that waits */
     struct buffer sent; /* output that was never in the task's memory */
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     struct timespec start, last_flush;
@@ -169,6 +171,8 @@ void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
 int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
 enum request recorder_run(struct recorder *recorder);
+/* After REQUEST_WAITS: the subject rests where it is until others have run, and what `extra` has is what its loop writes. */
+void recorder_rest(struct recorder *recorder);
 
 /* A task that stands still, traced by us, amid a program that is recorded from here on (adopt.c). `memory_of`: a task that has been
    adopted and has the same address space, 0 if none has. `continues`: replay has it right behind its last event, from where

@@ -78,8 +78,8 @@ bool stop_at_tick(struct recorder *recorder, struct task *task);
 /* Before a task runs its own code. */
 void wind_clock(struct task *task);
 
-/* spin.c: at a stop amid the program's own code; whether the task waits there, and then it is left */
-void look_for_spin(struct recorder *recorder, struct task *task);
+/* spin.c: at a stop amid the program's own code; whether the task waits there */
+enum request look_for_spin(struct recorder *recorder, struct task *task);
 
 /* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
 void deliver_at_tick(struct recorder *recorder, struct task *task);

@@ -584,10 +584,9 @@ static enum outcome return_from_signal(struct replayer *replayer, struct actor *
     return OUTCOME_POSITION;
 }
 
-static void note_outputs(struct replayer *replayer, const struct call *call)
+static void note_outputs(struct replayer *replayer, struct cursor cursor)
 {
     const struct origin origin = {replayer->chunk, replayer->cursor.at};
-    struct cursor cursor = call->outputs;
     size_t count = read_array(&cursor);
     for (size_t i = 0; i + 1 < count && !cursor.bad; i += 2) {
         size_t size;
@@ -600,7 +599,7 @@ static enum outcome feed_call(struct replayer *replayer, struct actor *actor, st
 {
     struct call call = read_call(cursor, items);
     if (cursor->bad) return damaged(replayer);
-    if (replayer->noted) note_outputs(replayer, &call);
+    if (replayer->noted) note_outputs(replayer, call.outputs);
     if (call.number == SYS_rt_sigreturn) return return_from_signal(replayer, actor, &call);
     enum outcome checked = check_call(replayer, actor, &call);
     if (checked != OUTCOME_POSITION) return checked;
@@ -709,6 +708,11 @@ static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, st
     if (items > NUMBERS_IN_HEAD + 2) {
         if (actor->stop != (ticks ? STOP_TICK : STOP_NONE) || !run_to_place(replayer, actor, &recorded))
             return diverge(replayer, "the replay does not come to %#llx, where the task waited for another", recorded.rip);
+        const struct origin origin = {replayer->chunk, replayer->cursor.at};
+        read_unsigned(cursor);
+        bool writes = items > NUMBERS_IN_HEAD + 3;
+        if (writes && replayer->noted) note_outputs(replayer, *cursor);
+        if (writes && !write_outputs(actor, *cursor, &origin)) return diverge(replayer, "what the task wrote while it waited is not there");
         actor->stop = STOP_NONE;
         return OUTCOME_POSITION;
     }

@@ -1,7 +1,7 @@
 /* Waiting for another task by looking at memory: neither a call nor a tick comes then, and nobody else would go on. Such a loop
    comes back to the same registers within a few instructions. There the task is left, and replay finds the place by them: a loop
-   that changes nothing is in the same state each time it comes by. The same registers may come before the wait begins, and when it is
-   over, but then the task does not come back to them. */
+   is in the same state each time it comes by, but for what it writes, which is recorded. The same registers may come before the wait
+   begins, and when it is over, but then the task does not come back to them. */
 #include "recording.h"
 
 #include <signal.h>
@@ -32,27 +32,38 @@ static bool is_own_code(const struct task *task, const struct user_regs_struct *
     return !(rip >= GATE_PAGE && rip < AGENT_END) && space_unmoved(task->group->space, rip) == rip && !tracee_at_call(task->turn.tid, rip);
 }
 
-static bool comes_back(struct task *task, const struct user_regs_struct *first)
+static bool comes_back(struct recorder *recorder, struct task *task, const struct user_regs_struct *first)
 {
     struct user_regs_struct registers = *first;
+    recorder->turn.size = 0;
     for (unsigned i = 0; i < LONGEST_LOOP && is_own_code(task, &registers); i++) {
+        buffer_append(&recorder->turn, &registers, sizeof registers);
         if (!step(task, &registers)) return false;
         if (tracee_same_place(&registers, first)) return true;
     }
     return false;
 }
 
-void look_for_spin(struct recorder *recorder, struct task *task)
+enum request look_for_spin(struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct registers;
-    if (!runs_free(task) || task->held_count || tracee_get_registers(task->turn.tid, &registers) || !comes_back(task, &registers)) return;
+    if (!runs_free(task) || task->held_count || tracee_get_registers(task->turn.tid, &registers) || !comes_back(recorder, task, &registers)) return REQUEST_NONE;
+    recorder->subject = task;
+    return REQUEST_WAITS;
+}
+
+void recorder_rest(struct recorder *recorder)
+{
+    struct task *task = recorder->subject;
+    if (tracee_get_registers(task->turn.tid, &task->exit)) return;
     read_ticks(task);
-    uint64_t ticks = is_clocked(task) ? passed_ticks(task) : 0;
-    recorder_begin_event(recorder, EVENT_TICK, task->turn.tid, 3);
-    wire_unsigned(&recorder->events, ticks);
-    wire_binary(&recorder->events, &registers, sizeof registers);
+    recorder_begin_event(recorder, EVENT_TICK, task->turn.tid, 4);
+    wire_unsigned(&recorder->events, is_clocked(task) ? passed_ticks(task) : 0);
+    wire_binary(&recorder->events, &task->exit, sizeof task->exit);
     wire_unsigned(&recorder->events, 1);
-    task->exit = registers;
+    wire_array(&recorder->events, 2 * recorder->extra_pairs);
+    buffer_append(&recorder->events, recorder->extra.data, recorder->extra.size);
+    recorder->extra.size = recorder->extra_pairs = 0;
     task->at_boundary = true;
     task->turn.behind = task->turn.ticks;
     task->preempted = task->fatal_behind = true;

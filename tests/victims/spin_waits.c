@@ -1,12 +1,14 @@
-/* Two threads hand a turn to and fro, and wait for it by looking at memory: in a bare loop, with `pause`, through a function.
-   Each way twice: nothing but memory tells the second wait from the first. */
+/* Two threads hand a turn to and fro, and wait for it by looking at memory: in a bare loop, with `pause`, through a function, counting in
+   memory. Each way twice: nothing but memory tells the second wait from the first. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { ROUNDS = 12, WAYS = 3 };
+enum { ROUNDS = 16, WAYS = 4 };
 
 static atomic_int turn;
+static unsigned long looked;
+static __thread unsigned char in_turn[64];
 static volatile unsigned order[2 * ROUNDS], entries, rounds[2];
 
 static __attribute__((noinline)) int is_turn(int mine) { return atomic_load(&turn) == mine; }
@@ -25,6 +27,7 @@ static __attribute__((noinline)) void wait_for(int mine, unsigned way)
     if (way == 0) while (atomic_load(&turn) != mine) {}
     if (way == 1) while (atomic_load(&turn) != mine) __builtin_ia32_pause();
     if (way == 2) while (!is_turn(mine)) {}
+    if (way == 3) while (!is_turn(mine)) __asm__ volatile("incq %0\n\tincb %1" : "+m"(looked), "+m"(in_turn[5]));
 }
 
 static void *work(void *number)
@@ -46,6 +49,6 @@ int main(void)
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
     for (unsigned i = 0; i < entries; i++) printf("%u ", order[i]);
     puts("");
-    printf("~ %p\n", (void *)&threads);
+    printf("~ %p, looked %lu times\n", (void *)&threads, looked);
     return 0;
 }
