@@ -316,8 +316,10 @@ void end_slice(struct task *task)
     task->overdue = task->hurried ? task->overdue + 1 : 0;
     task->hurried = true;
     /* Ever more seldom: what computes for long is not to be slowed down. */
-    task->looked = state == 'R' && (task->overdue & (task->overdue + 1)) == 0;
-    if (task->looked || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+    bool interrupted = state == 'R' && (task->overdue & (task->overdue + 1)) == 0;
+    /* What ticks stops by itself soon, mostly, and steps take milliseconds. */
+    task->looked = interrupted && (task->overdue || !is_clocked(task));
+    if (interrupted || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
 }
 
 static void note_tick(int signal, siginfo_t *info, void *context)

@@ -23,6 +23,7 @@ enum {
     FLUSH_SHARE = 8,
     FLUSH_NANOSECONDS = 250 * 1000 * 1000,
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
+    LEAST_NANOSECONDS = 300 * 1000,
     YIELDS = 4,
     DOUBLINGS = 10,
     RING_BYTES = 256 << 10,
@@ -298,6 +299,14 @@ static bool is_due(struct recorder *recorder, const struct task *task)
     return scheduler->yielded;
 }
 
+/* Whether the current task has run for long enough to be stopped for one that wakes; else that waits for the next look. */
+static bool has_had_turn(const struct recorder *recorder)
+{
+    struct timespec now;
+    read_clock(&now);
+    return nanoseconds(&recorder->start, &now) - recorder->scheduler.slice_start >= LEAST_NANOSECONDS;
+}
+
 /* A fork may sleep, too, for the kernel's own reasons, but before or amid its copy of memory, which nobody must change then. */
 static bool waits_for_child(const struct task *task)
 {
@@ -370,7 +379,10 @@ static enum request await(struct recorder *recorder, struct task *task)
     for (unsigned round = 0; is_running(recorder, task); round++) {
         if (!may_block(task) || !others_wait(recorder, task)) {
             if (runs_free(task)) tick_slices(recorder, others_live(recorder));
-            if (collect(recorder, 0)) continue;
+            if (collect(recorder, 0)) {
+                if (runs_free(task) && is_running(recorder, task) && has_had_turn(recorder) && is_due(recorder, task)) end_slice(task);
+                continue;
+            }
             if (errno != EINTR) return REQUEST_FAILED;
             if (!runs_free(task)) return REQUEST_INTERRUPTED;
             drain(recorder, task);
@@ -471,11 +483,20 @@ static void wait_for_wish(struct recorder *recorder, uint64_t start)
     }
 }
 
+/* Whether a task is about to sleep: it does so at once, and its turn is over anyway. Left at the entry of its call, it would only
+   begin to wait in its next turn, and who waits for a time would wait for longer. Once in a turn, since it may not sleep. */
+static bool may_fall_asleep(const struct recorder *recorder, struct task *task)
+{
+    if (recorder->scheduler.policy != POLICY_TURNS || task->preempted || task->drowsy || !may_block(task)) return false;
+    return task->drowsy = true;
+}
+
 /* The task that goes on; NULL: all are waiting. */
 static struct task *choose(struct recorder *recorder)
 {
     struct turn *current = recorder->scheduler.current;
-    if (current && turn_can_go_on(current) && !may_switch(recorder)) return (struct task *)current;
+    bool able = current && turn_can_go_on(current);
+    if (able && (!may_switch(recorder) || may_fall_asleep(recorder, (struct task *)current))) return (struct task *)current;
     struct timespec time;
     read_clock(&time);
     uint64_t now = nanoseconds(&recorder->start, &time);
@@ -485,7 +506,9 @@ static struct task *choose(struct recorder *recorder)
     if (current && may_switch(recorder)) ((struct task *)current)->hurried = false;
     recorder->scheduler.event = recorder->event_count;
     if (scheduler_wish(&recorder->scheduler, now, may_switch(recorder))) wait_for_wish(recorder, now);
-    return (struct task *)scheduler_choose(&recorder->scheduler, now, may_switch(recorder));
+    struct task *next = (struct task *)scheduler_choose(&recorder->scheduler, now, may_switch(recorder));
+    if (next && &next->turn != current) next->drowsy = false;
+    return next;
 }
 
 static bool is_stuck(const struct task *task)

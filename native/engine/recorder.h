@@ -84,6 +84,7 @@ struct task {
     int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */
     enum signal_place frameless_place;
     bool fresh;     /* its last event came since its ticks were counted */
+    bool drowsy;    /* it has been let begin a call that it may sleep in, though its turn was over */
     bool hurried;   /* others wait: its slice ends at the next occasion */
     bool looked;    /* it is being stopped to see whether it only waits */
     unsigned overdue; /* slices since it was hurried first */
