@@ -39,6 +39,7 @@ class FileRecorder:
         self._writer = writer
         self._elf: dict[tuple[int, int, int, int], str] = {}
         self._changing: set[tuple[int, int]] = set()
+        self._content: dict[str, bytes] = {}
 
     def store_program(self, pid: int, maps: list[procfs.Mapping]) -> dict[int, FilePiece]:
         """Stores the files that a new program is mapped from, as far as they can still be opened by their names. The
@@ -97,13 +98,20 @@ class FileRecorder:
             yield start, FilePiece(hash_, 0, len(content), mapping.name, start - mapping.start)
 
     def content(self, pid: int, piece: FilePiece) -> bytes | None:
-        """The whole file that a process maps a stored piece of, if it is still there by its name."""
-        try:
-            with open(f"/proc/{pid}/root{piece.name}", "rb") as file:
-                content = file.read()
-        except OSError:
-            return None
-        return content if hash_of(content) == piece.hash else None
+        """The whole file that a process maps a stored piece of, if it is still there by its name. The last one is kept,
+        until `forget`: to read and hash a large one again takes seconds."""
+        if piece.hash not in self._content:
+            try:
+                with open(f"/proc/{pid}/root{piece.name}", "rb") as file:
+                    content = file.read()
+            except OSError:
+                return None
+            self._content = {hash_of(content): content}
+        return self._content.get(piece.hash)
+
+    def forget(self) -> None:
+        """Lets go of the content that is kept."""
+        self._content = {}
 
     def _store(self, file: int, status: os.stat_result, name: str, offset: int, length: int) -> MappedFile | None:
         if not stat.S_ISREG(status.st_mode):
@@ -141,6 +149,8 @@ class FileRecorder:
             if settled:
                 cache.learn(status, hash_, original)
             self._writer.add_file(content, hash_)
+            if original:
+                self._content = {hash_: content}
         return hash_
 
 

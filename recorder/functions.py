@@ -57,8 +57,10 @@ class Functions:
         self._starts: Sequence[int] = ()
         self._entries: Sequence[int] = ()
         for segment in image.headers.segments:
+            if segment.kind != _PT_GNU_EH_FRAME:
+                continue
             header = image.elf[segment.offset : segment.offset + segment.filesz]
-            if segment.kind == _PT_GNU_EH_FRAME and header.startswith(_HEADER) and len(header) >= 12:
+            if header.startswith(_HEADER) and len(header) >= 12:
                 (count,) = struct.unpack_from("<I", header, 8)
                 rows = min(count, (len(header) - 12) // 8)
                 table = memoryview(header)[12 : 12 + 8 * rows].cast("i")

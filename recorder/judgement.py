@@ -28,11 +28,12 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import capstone
 from capstone import x86
 
+from .. import _engine
 from .entropy import beginning, instruction_over
 from .functions import Function, Functions, Image
 from .sites import LONGEST_REGION, Site
@@ -44,6 +45,7 @@ _SYSCALL = b"\x0f\x05"
 _JUMP_BYTES = 5
 _LONGEST_INSTRUCTION = 15
 _MOST_BEFORE = 3  # instructions
+_ADDRESS_MASK = (1 << 64) - 1
 
 # Whose effect depends on registers, flags and memory alone, and who go on with the next instruction.
 _MOVABLE = {
@@ -306,7 +308,7 @@ class _Judge:
     def _words(self, inner: set[int]) -> set[int]:
         """Those of some addresses that are in the file as words."""
         elf = self._image.elf
-        found = inner.intersection(_words(elf, "Q"))
+        found = _set(_engine.words(elf, _packed(inner)))
         if self._image.headers.kind == _ET_EXEC:
             # In code anywhere. By the upper halves, which are few: that is quicker than to look at every four bytes.
             for high in {address >> 16 for address in inner if address < 1 << 32}:
@@ -318,45 +320,24 @@ class _Judge:
 
     def _far(self, inner: set[int]) -> set[int]:
         """Those of some addresses that instructions with a displacement of four bytes may name, and jump tables."""
-        end = max(segment.vaddr + segment.memsz for segment in self._image.segments)
-        high = min((end - min(segment.vaddr for segment in self._image.segments)) >> 24, 0x7F)
-        found = set()
-        tables = set()
-        displacement = struct.Struct("<i").unpack_from
-        # Three searches, because places may overlap, and the quicker for it.
-        for opcode in (rb"[\xe8\xe9]", rb"\x0f[\x80-\x8f]", rb"\x8d[\x05\x0d\x15\x1d\x25\x2d\x35\x3d]"):
-            near = rb"(?=...[\x00-\x%02x\x%02x-\xff])" % (high, 0xFF - high)
-            pattern = re.compile(opcode + near, re.DOTALL)
-            for base, _, code in self._code:
-                base += 4
-                for match in pattern.finditer(code):
-                    at = match.end()
-                    target = base + at + displacement(code, at)[0]
-                    if target in inner:
-                        found.add(target)
-                    elif opcode.startswith(rb"\x8d") and not target & 3:
-                        tables.add(target)
-        for segment in self._image.segments:
-            found |= inner.intersection(self._table_entries(segment.vaddr, segment.offset, segment.filesz, tables))
-        return found
-
-    def _table_entries(self, start: int, offset: int, size: int, tables: set[int]) -> Iterator[int]:
-        """What the tables of a segment stand for if they hold distances to code."""
-        first = -start % 4
-        words = _words(self._image.elf[offset + first : offset + size], "i")
+        wanted = _packed(inner)
+        found: set[int] = set()
+        tables: set[int] = set()
+        for base, _, code in self._code:
+            named, taken = _engine.targets(code, base, wanted)
+            found |= _set(named)
+            tables |= _set(taken)
         lowest, highest = self._code[0][0], max(base + len(code) for base, _, code in self._code)
-        left = _MOST_ENTRIES
-        for table in tables:
-            index = (table - start - first) // 4
-            if not 0 <= index < len(words):
-                continue
-            for word in words[index : index + _LONGEST_TABLE]:
-                if not lowest <= table + word < highest:
-                    break
-                left -= 1
-                yield table + word
-            if left < 0:
+        for segment in self._image.segments:
+            first = -segment.vaddr % 4
+            words = self._image.elf[segment.offset + first : segment.offset + segment.filesz]
+            entries = _engine.entries(
+                *(words, segment.vaddr + first, _packed(tables), lowest, highest, _LONGEST_TABLE, _MOST_ENTRIES, wanted)
+            )
+            if entries is None:
                 raise _EndlessError
+            found |= _set(entries)
+        return found
 
     def _near(self, region: _Region) -> set[int]:
         """Where the code goes from around a region, its own function above all."""
@@ -415,10 +396,13 @@ def _occurrences(code: bytes, pattern: bytes) -> Iterator[int]:
         at = code.find(pattern, at + 1)
 
 
-def _words(data: bytes, format_: Literal["i", "Q"]) -> memoryview[int]:
-    """Data as an array of words."""
-    size = struct.calcsize(format_)
-    return memoryview(data)[: len(data) // size * size].cast(format_)
+def _packed(addresses: set[int]) -> bytes:
+    """Addresses as the engine takes them: 64 bits each, sorted."""
+    return struct.pack(f"<{len(addresses)}Q", *sorted(address & _ADDRESS_MASK for address in addresses))
+
+
+def _set(packed: bytes) -> set[int]:
+    return set(memoryview(packed).cast("Q"))
 
 
 def _hit(taken: set[int], region: _Region) -> bool:

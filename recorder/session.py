@@ -402,11 +402,14 @@ class RecordingSession:
             cache = self._writer.cache
             random = known_sites(cache, piece)
             if random is None:
-                random = random_sites(_engine.read(task, start, piece.length), 0)
+                whole = content()
+                code = whole[piece.offset : piece.offset + piece.length] if whole else b""
+                random = random_sites(code or _engine.read(task, start, piece.length), 0)
                 remember_sites(cache, piece, random)
             sites = sites_of(cache, piece, content) if self._agent else b""
             places = places_of(cache, piece, content, task) if self._agent else b""
             self._code[key] = _Code(random, piece, self._engine.add_sites(sites), sites, places)
+            self._files.forget()
         return self._code[key]
 
     def _replace_random(self, task: int, start: int, sites: list[RandomSite]) -> _Patches:

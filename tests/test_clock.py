@@ -15,7 +15,7 @@ import pytest
 from harness import LONG, Interpreter, Surroundings, victim
 from test_seek import chance, look
 
-from pyrr_debugger.clock import pack, places_in
+from pyrr_debugger.clock import is_interpreter, pack, places_in
 from pyrr_debugger.clock.check import ticks_rightly
 from pyrr_debugger.clock.opcodes import VERSIONS, Version
 from pyrr_debugger.clock.tables import dispatch_tables, leaves_flags_free
@@ -94,6 +94,7 @@ def test_opcodes_are_those_of_the_headers(interpreter: Interpreter) -> None:
 def test_no_table_in_other_files(one_interpreter: Interpreter) -> None:
     """Neither in damaged files nor in others; and no table is taken whose code reads flags."""
     assert dispatch_tables(Path("/proc/self/exe").read_bytes()[:4096]) == []
+    assert not is_interpreter(b"")
     assert places_in(b"", 0) == []
     elf, _ = image_and_headers(one_interpreter)
     (table,) = dispatch_tables(elf)

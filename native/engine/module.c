@@ -25,6 +25,7 @@
 #include "pack.h"
 #include "replayer.h"
 #include "step.h"
+#include "targets.h"
 #include "transfer.h"
 #include "../stub/gate.h"
 
@@ -1311,6 +1312,53 @@ static PyObject *module_tally(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static PyObject *module_targets(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *code, *wanted;
+    Py_ssize_t size, wanted_bytes;
+    unsigned long long base;
+    if (!PyArg_ParseTuple(args, "y#Ky#", &code, &size, &base, &wanted, &wanted_bytes)) return NULL;
+    struct buffer found = {0}, taken = {0};
+    Py_BEGIN_ALLOW_THREADS;
+    find_targets((const uint8_t *)code, (size_t)size, base, (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found, &taken);
+    Py_END_ALLOW_THREADS;
+    PyObject *result = found.failed || taken.failed ? PyErr_NoMemory()
+                                                    : Py_BuildValue("NN", bytes_of((const char *)found.data, found.size), bytes_of((const char *)taken.data, taken.size));
+    buffer_free(&found);
+    buffer_free(&taken);
+    return result;
+}
+
+static PyObject *module_words(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *data, *wanted;
+    Py_ssize_t size, wanted_bytes;
+    if (!PyArg_ParseTuple(args, "y#y#", &data, &size, &wanted, &wanted_bytes)) return NULL;
+    struct buffer found = {0};
+    find_words((const uint8_t *)data, (size_t)size, (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found);
+    PyObject *result = found.failed ? PyErr_NoMemory() : bytes_of((const char *)found.data, found.size);
+    buffer_free(&found);
+    return result;
+}
+
+static PyObject *module_entries(PyObject *self, PyObject *args)
+{
+    (void)self;
+    const char *words, *addresses, *wanted;
+    Py_ssize_t size, address_bytes, wanted_bytes, longest, most;
+    unsigned long long start, lowest, highest;
+    if (!PyArg_ParseTuple(args, "y#Ky#KKnny#", &words, &size, &start, &addresses, &address_bytes, &lowest, &highest, &longest, &most, &wanted, &wanted_bytes)) return NULL;
+    const struct tables tables = {(const uint8_t *)words, (size_t)size / sizeof(int32_t), start, lowest, highest, (size_t)longest, (size_t)most};
+    struct buffer found = {0};
+    bool all = find_entries(&tables, (const uint64_t *)(const void *)addresses, (size_t)address_bytes / sizeof(uint64_t),
+                            (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found);
+    PyObject *result = found.failed ? PyErr_NoMemory() : all ? bytes_of((const char *)found.data, found.size) : Py_NewRef(Py_None);
+    buffer_free(&found);
+    return result;
+}
+
 static PyObject *module_select(PyObject *self, PyObject *args)
 {
     (void)self;
@@ -1363,6 +1411,9 @@ static PyMethodDef module_methods[] = {
     {"index", module_index, METH_VARARGS, "index(data, count) -> (offsets, times): where the events of a chunk begin, as arrays of 64 bits."},
     {"select", module_select, METH_VARARGS, "select(data, offsets, kinds, calls, output) -> indexes of events, as an array of 32 bits."},
     {"tally", module_tally, METH_VARARGS, "tally(data, offsets, calls, tasks): adds to the counts of system calls and the ids of tasks."},
+    {"words", module_words, METH_VARARGS, "words(data, wanted) -> those of them that are 8-byte words of it."},
+    {"entries", module_entries, METH_VARARGS, "entries(words, start, tables, lowest, highest, longest, most, wanted) -> those that tables stand for; None: too many entries."},
+    {"targets", module_targets, METH_VARARGS, "targets(code, base, wanted) -> (found, taken): where code may lead, as arrays of 64 bits."},
     {"shown_at", module_shown_at, METH_VARARGS, "shown_at(pid, rip) -> the address of the program it stands for."},
     {"unpatched", module_unpatched, METH_VARARGS, "unpatched(pid, address, data) -> what the program had there."},
     {"clone_run", module_clone_run, METH_VARARGS, "clone_run(pid) -> (stop, signal): run a clone to its next stop."},

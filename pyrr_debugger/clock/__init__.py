@@ -61,7 +61,7 @@ def places_of(cache: FileCache, piece: FilePiece, content: Callable[[], bytes | 
         elf = content()
         if elf is None:
             return b""
-        packed = pack(places_in(elf, piece.offset)) or (_NO_CLOCK if is_interpreter(elf) else b"")
+        packed = (pack(places_in(elf, piece.offset)) or _NO_CLOCK) if is_interpreter(elf) else b""
         cache.remember_records(name, packed)
     if packed == _NO_CLOCK or (packed and not _is_right(cache, name, piece, packed, process)):
         return None
@@ -89,9 +89,7 @@ def is_interpreter(elf: bytes) -> bool:
 
 
 def places_in(elf: bytes, offset: int) -> list[Place]:
-    """The places of an ELF file, relative to where the byte of it at `offset` is mapped."""
-    if not is_interpreter(elf):
-        return []
+    """The places of an interpreter's ELF file, relative to where the byte of it at `offset` is mapped."""
     from .tables import ticking_places
 
     return ticking_places(elf, offset)
