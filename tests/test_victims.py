@@ -142,6 +142,7 @@ PROGRAMS = {
     "children_of_all_kinds": [],
     "code_replaced": [],
     "contexts": [],
+    "counter_waits": ["-pthread"],
     "counter_while_blocked": [],
     "end_of_file": ["-pthread"],
     "exits_amid_calls": [],

@@ -55,6 +55,11 @@ static int settle(struct recorder *recorder, struct task *task)
 {
     int signal = stop_task(task);
     end_quiet(task);
+    if (signal == SIGSEGV && task->stood_back) {
+        /* It carries its instruction out itself. */
+        undo_force(recorder, task, SIGSEGV);
+        signal = 0;
+    }
     if (signal < 0 || !task->group || !task->group->space->agent) return signal;
     if (put_call_back(task)) signal = 0;
     if (task->turn.state != TASK_READY && runs_free(task)) drain(recorder, task);

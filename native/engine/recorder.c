@@ -249,6 +249,7 @@ static void note_stop(struct recorder *recorder, pid_t tid, int status)
         if (!task) return;
     }
     task->status = status;
+    task->stood_back = false;
     if (task->turn.state == TASK_UNKNOWN) return;
     if (WIFSTOPPED(status)) task->turn.state = TASK_PENDING;
     else vanish_task(recorder, task, status);
@@ -295,7 +296,7 @@ static bool is_due(struct recorder *recorder, const struct task *task)
     if (nanoseconds(&recorder->start, &now) - scheduler->slice_start >= scheduler->slice) return others_wait(recorder, task);
     if (scheduler->policy != POLICY_TURNS || task->hurried) return false;
     for (const struct turn *turn = scheduler->first; turn; turn = turn->next)
-        if (turn->state == TASK_PENDING) scheduler_yield(scheduler);
+        if (turn->state == TASK_PENDING && !((struct task *)turn)->stood_back) scheduler_yield(scheduler);
     return scheduler->yielded;
 }
 
@@ -446,12 +447,13 @@ static bool flush_due(struct recorder *recorder)
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
-/* A switch can be recorded at the entry of a call. Later stops within a call do not serve: a new task would run before the
+/* A switch can be recorded at the entry of a call, and where a task has stood back. Later stops within a call do not serve: a new task would run before the
    event of the clone that made it, with which the kernel's writes for it are recorded. */
 static bool may_switch(const struct recorder *recorder)
 {
     const struct task *task = (struct task *)recorder->scheduler.current;
-    if (!task || task->turn.state != TASK_READY || !others_live(recorder)) return false;
+    if (!task || !others_live(recorder)) return false;
+    if (task->turn.state != TASK_READY) return task->turn.state == TASK_PENDING && task->stood_back;
     return task->preempted || (task->in_call && WSTOPSIG(task->status) == (SIGTRAP | 0x80));
 }
 

@@ -84,6 +84,9 @@ struct task {
     int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */
     enum signal_place frameless_place;
     bool fresh;     /* its last event came since its ticks were counted */
+    bool stood_back; /* at an instruction that asks for the time, not carried out yet: others go first */
+    unsigned asked_time; /* so often, one after the other, with no other event between */
+    uint64_t asked_time_at; /* the number of the event behind the last of these */
     bool drowsy;    /* it has been let begin a call that it may sleep in, though its turn was over */
     bool hurried;   /* others wait: its slice ends at the next occasion */
     bool looked;    /* it is being stopped to see whether it only waits */

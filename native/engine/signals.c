@@ -11,7 +11,7 @@
 #include "events.h"
 #include "instruction.h"
 
-enum { FRAME_LIMIT = 65536, FRAME_RIP = 8 + 40 + 128 /* see frame_size */, QUEUED_SIGNALS = 32 };
+enum { PATIENCE = 16, FRAME_LIMIT = 65536, FRAME_RIP = 8 + 40 + 128 /* see frame_size */, QUEUED_SIGNALS = 32 };
 
 void note_mask(struct task *task) { ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask); }
 
@@ -80,6 +80,22 @@ void undo_force(const struct recorder *recorder, struct task *task, int signal)
     ptrace(PTRACE_SETSIGMASK, task->turn.tid, sizeof task->mask, &task->mask);
 }
 
+/* A thread of OpenBLAS looks at the counter until it has waited for 30 ms, or been given work: each time a stop, of 10
+   microseconds, while nobody works who could give it some. It may be left at the stop, which replay comes to as well. */
+static bool stands_back(struct recorder *recorder, struct task *task)
+{
+    bool again = task->stood_back, in_row = task->asked_time_at == recorder->event_count;
+    task->stood_back = false;
+    if (again || recorder->scheduler.policy != POLICY_TURNS) return false;
+    task->asked_time = in_row ? task->asked_time + 1 : 0;
+    task->asked_time_at = recorder->event_count + 1;
+    if (task->asked_time < PATIENCE) return false;
+    task->asked_time = 0;
+    scheduler_yield(&recorder->scheduler);
+    task->turn.state = TASK_PENDING;
+    return task->stood_back = true;
+}
+
 static bool emulate(struct recorder *recorder, struct task *task, int signal)
 {
     struct user_regs_struct registers;
@@ -96,6 +112,7 @@ static bool emulate(struct recorder *recorder, struct task *task, int signal)
     }
     struct instruction instruction;
     if (!instruction_emulate(code, size, &registers, &instruction)) return false;
+    if (signal == SIGSEGV && stands_back(recorder, task)) return true;
     put_instruction(recorder, task, registers.rip, &instruction);
     if (!instruction_apply(&instruction, &registers) || tracee_set_registers(task->turn.tid, &registers)) return false;
     undo_force(recorder, task, signal);
