@@ -447,8 +447,8 @@ static bool flush_due(struct recorder *recorder)
     return recorder->events.size && nanoseconds(&recorder->last_flush, &now) > FLUSH_NANOSECONDS;
 }
 
-/* A switch can be recorded at the entry of a call, and where a task has stood back. Later stops within a call do not serve: a new task would run before the
-   event of the clone that made it, with which the kernel's writes for it are recorded. */
+/* A switch can be recorded at the entry of a call, and where a task has stood back. Later stops within a call do not serve: a new
+   task would run before the event of the clone that made it, with which the kernel's writes for it are recorded. */
 static bool may_switch(const struct recorder *recorder)
 {
     const struct task *task = (struct task *)recorder->scheduler.current;
