@@ -249,6 +249,8 @@ static void note_stop(struct recorder *recorder, pid_t tid, int status)
         if (!task) return;
     }
     task->status = status;
+    /* Killed there, it has come to the next of its stops: that at the instruction. */
+    task->fatal_fault |= task->stood_back && WIFSTOPPED(status) && status >> 16 == PTRACE_EVENT_EXIT;
     task->stood_back = false;
     if (task->turn.state == TASK_UNKNOWN) return;
     if (WIFSTOPPED(status)) task->turn.state = TASK_PENDING;

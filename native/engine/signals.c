@@ -86,7 +86,9 @@ static bool stands_back(struct recorder *recorder, struct task *task)
 {
     bool again = task->stood_back, in_row = task->asked_time_at == recorder->event_count;
     task->stood_back = false;
-    if (again || recorder->scheduler.policy != POLICY_TURNS) return false;
+    /* Ticks are counted from event to event, of all tasks of a program by one counter. */
+    bool ticked = is_clocked(task) && passed_ticks(task);
+    if (again || ticked || recorder->scheduler.policy != POLICY_TURNS) return false;
     task->asked_time = in_row ? task->asked_time + 1 : 0;
     task->asked_time_at = recorder->event_count + 1;
     if (task->asked_time < PATIENCE) return false;

@@ -1,4 +1,5 @@
-/* A thread waits for work by looking at the time stamp counter, as OpenBLAS's do, while the one that is to give it some computes. */
+/* A thread waits for work by looking at the time stamp counter, as OpenBLAS's do, while the one that is to give it some computes; another
+   waits so when all ends. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -24,9 +25,15 @@ static void *work(void *none)
     return none;
 }
 
+static void *wait_for_ever(void *none)
+{
+    while (__rdtsc()) looks++;
+    return none;
+}
+
 int main(void)
 {
-    pthread_t thread;
+    pthread_t thread, other;
     volatile uint64_t sum = 0;
     pthread_create(&thread, NULL, work, NULL);
     for (int round = 1; round <= ROUNDS; round++) {
@@ -35,6 +42,9 @@ int main(void)
         while (atomic_load(&done) != round) __rdtsc();
     }
     pthread_join(thread, NULL);
+    pthread_create(&other, NULL, wait_for_ever, NULL);
+    for (uint64_t i = 0; i < 10000000; i++) sum += i;
+    __rdtsc();
     printf("~ %lu looks, given up %lu times, %llu\n", looks, given_up, __rdtsc());
     printf("%d rounds, sum %lu\n", done, sum);
     return 0;
