@@ -418,7 +418,11 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     if (actor->stop == STOP_DEAD) return diverge(replayer, "the replayed task has ended");
     if (actor->stop == STOP_NONE) return diverge(replayer, "the task has not run to a system call");
     if (actor->stop == STOP_TICK) return diverge(replayer, "the replay has stopped at a tick");
-    if (actor->stop == STOP_FAULT) return diverge(replayer, "the replay got signal %d instead of making the call", actor->signal);
+    if (actor->stop == STOP_FAULT) {
+        siginfo_t info = {0};
+        ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info);
+        return diverge(replayer, "the replay got signal %d (code %d) instead of making the call", actor->signal, info.si_code);
+    }
     bool restart = actor->restarted && call->number == SYS_restart_syscall;
     if (!restart && (uint32_t)registers->orig_rax != call->number)
         return diverge(replayer, "the replay makes system call %lld instead", (long long)registers->orig_rax);
