@@ -205,6 +205,9 @@ def test_damaged_traces(whole: Whole, tmp_path: Path) -> None:
     end is missing is a cut trace; its beginning replays, and the command says so.
     """
     choice = chance()
+    # Of a stored file of which it knows where it lies, replay would not read the damaged copy (`originals`).
+    (nothing_known := tmp_path / "home").mkdir()
+    around = Surroundings(env={**os.environ, "HOME": str(nothing_known)}, timeout=30)
     refused = dict.fromkeys(COMMANDS, 0)
     unread = 0
     for _ in range(MUTATIONS):
@@ -214,7 +217,7 @@ def test_damaged_traces(whole: Whole, tmp_path: Path) -> None:
         statuses = {}
         for name, words in COMMANDS.items():
             try:
-                result = harness.pyrr(*words, damaged, around=Surroundings(timeout=30))
+                result = harness.pyrr(*words, damaged, around=around)
             except subprocess.TimeoutExpired:
                 pytest.fail(f"{name} hangs: {what}")
             assert_refused_or_equal(name, result, whole.results[name], what)
@@ -224,8 +227,7 @@ def test_damaged_traces(whole: Whole, tmp_path: Path) -> None:
         shutil.rmtree(damaged)
     print(f"refused: {refused}, not seen by verify: {unread}")
     assert refused["verify"] >= MUTATIONS // 2, refused
-    # Of a stored file that still lies where it was, replay does not read the damaged copy (`originals`).
-    assert refused["replay"] >= MUTATIONS // 5, refused
+    assert refused["replay"] >= MUTATIONS // 2, refused
     assert refused["info"], refused
     assert refused["dump"], refused
 
