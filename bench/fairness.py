@@ -12,7 +12,8 @@ import time
 NAPS = 100
 
 
-def main(count: int, nap: float) -> None:
+def main(count: int = 8, milliseconds: int = 10) -> None:
+    nap = milliseconds / 1000
     over = False
 
     def compute() -> None:
@@ -35,5 +36,4 @@ def main(count: int, nap: float) -> None:
 
 
 if __name__ == "__main__":
-    arguments = [*sys.argv[1:], *("8", "10")[len(sys.argv) - 1 :]]
-    main(int(arguments[0]), float(arguments[1]) / 1000)
+    main(*map(int, sys.argv[1:]))

@@ -327,12 +327,13 @@ class _Judge:
             named, taken = _engine.targets(code, base, wanted)
             found |= _set(named)
             tables |= _set(taken)
+        addresses = _packed(tables)
         lowest, highest = self._code[0][0], max(base + len(code) for base, _, code in self._code)
         for segment in self._image.segments:
             first = -segment.vaddr % 4
             words = self._image.elf[segment.offset + first : segment.offset + segment.filesz]
             entries = _engine.entries(
-                *(words, segment.vaddr + first, _packed(tables), lowest, highest, _LONGEST_TABLE, _MOST_ENTRIES, wanted)
+                *(words, segment.vaddr + first, addresses, lowest, highest, _LONGEST_TABLE, _MOST_ENTRIES, wanted)
             )
             if entries is None:
                 raise _EndlessError

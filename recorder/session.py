@@ -313,11 +313,11 @@ class RecordingSession:
         name = Signals(number).name
         raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
 
-    def _waits(self, task: int, process: int, turn: bytes) -> None:
+    def _waits(self, task: int, process: int, loop: bytes) -> None:
         """A task amid a loop that may wait for another rests there, if it can be told what the loop writes."""
         from .spin import written
 
-        ranges = written(turn, lambda address, size: _engine.read(task, address, size))
+        ranges = written(loop, lambda address, size: _engine.read(task, address, size))
         if ranges is not None:
             self._complete([(address, _engine.read(task, address, size)) for address, size in ranges])
             self._engine.rest()

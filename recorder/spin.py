@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-
 import capstone
 from capstone import x86
 
@@ -17,6 +15,7 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], bytes]
 
 _LONGEST_INSTRUCTION = 15
+_BASES = {x86.X86_REG_FS: "fs_base", x86.X86_REG_GS: "gs_base"}
 _PUSHES = frozenset({"push", "pushfq", "call", "enter"})
 _UNTOLD = ("rep", "xsave", "fxsave", "fnsave", "fsave", "vpscatter", "vscatter", "maskmov", "vmaskmov", "vpmaskmov")
 """Beginnings of the names of instructions that write as much as their operands do not tell."""
@@ -30,14 +29,14 @@ class _Step(NamedTuple):
     stack: int
 
 
-def written(turn: bytes, read: Read) -> list[tuple[int, int]] | None:
+def written(loop: bytes, read: Read) -> list[tuple[int, int]] | None:
     """Addresses and sizes of what the instructions of a loop write in one turn; None where that cannot be told.
 
-    `turn` has the registers (user_regs_struct) before each of them, `read` gives the task's memory and raises OSError.
+    `loop` has the registers (user_regs_struct) before each of them, `read` gives the task's memory and raises OSError.
     """
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     decoder.detail = True
-    states = [unpack(turn[at : at + LAYOUT.size]) for at in range(0, len(turn), LAYOUT.size)]
+    states = [unpack(loop[at : at + LAYOUT.size]) for at in range(0, len(loop), LAYOUT.size)]
     ranges: dict[tuple[int, int], None] = {}
     for state, following in zip(states, [*states[1:], *states[:1]], strict=True):
         try:
@@ -64,16 +63,16 @@ def _writes(step: _Step) -> Iterator[tuple[int, int]]:
 
 
 def _address(step: _Step, memory: x86.X86OpMem) -> int:
-    bases = {x86.X86_REG_FS: "fs_base", x86.X86_REG_GS: "gs_base"}
     address: int = memory.disp
-    if memory.segment in bases:
-        address += step.registers[bases[memory.segment]]
+    if memory.segment in _BASES:
+        address += step.registers[_BASES[memory.segment]]
     for register, scale in ((memory.base, 1), (memory.index, memory.scale)):
         if register == x86.X86_REG_RIP:
             address += step.instruction.address + step.instruction.size
         elif register not in (x86.X86_REG_INVALID, x86.X86_REG_RIZ):
             address += scale * _value(step, register)
-    return address & (1 << 64) - 1 if step.instruction.addr_size == struct.calcsize("P") else address & (1 << 32) - 1
+    width: int = step.instruction.addr_size
+    return address & (1 << 8 * width) - 1
 
 
 def _value(step: _Step, register: int) -> int:

@@ -42,16 +42,23 @@ static PyObject *arguments_of(const uint64_t arguments[6])
     return Py_BuildValue("(KKKKKK)", arguments[0], arguments[1], arguments[2], arguments[3], arguments[4], arguments[5]);
 }
 
+/* The content of a buffer, which is freed. */
+static PyObject *bytes_from(struct buffer *buffer)
+{
+    PyObject *result = buffer->failed ? PyErr_NoMemory() : bytes_of(buffer->data, buffer->size);
+    buffer_free(buffer);
+    return result;
+}
+
 /* --- memory and registers of any traced task --- */
 
 static PyObject *module_pack(PyObject *self, PyObject *value)
 {
     (void)self;
     struct buffer packed = {0};
-    PyObject *result = NULL;
-    if (pack(&packed, value)) result = packed.failed ? PyErr_NoMemory() : bytes_of(packed.data, packed.size);
+    if (pack(&packed, value)) return bytes_from(&packed);
     buffer_free(&packed);
-    return result;
+    return NULL;
 }
 
 static PyObject *module_read(PyObject *self, PyObject *args)
@@ -345,7 +352,7 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
     case REQUEST_LEFT: return Py_BuildValue("(siii)", "left", subject->turn.tid, subject->group->pid, state->left);
     case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
     case REQUEST_WAITS:
-        return Py_BuildValue("(siiN)", "waits", subject->turn.tid, subject->group->pid, bytes_of((const char *)state->turn.data, state->turn.size));
+        return Py_BuildValue("(siiN)", "waits", subject->turn.tid, subject->group->pid, bytes_of((const char *)state->loop.data, state->loop.size));
     case REQUEST_COMPATIBILITY: return Py_BuildValue("(sii)", "compatibility", subject->turn.tid, subject->group->pid);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
@@ -1323,11 +1330,7 @@ static PyObject *module_targets(PyObject *self, PyObject *args)
     Py_BEGIN_ALLOW_THREADS;
     find_targets((const uint8_t *)code, (size_t)size, base, (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found, &taken);
     Py_END_ALLOW_THREADS;
-    PyObject *result = found.failed || taken.failed ? PyErr_NoMemory()
-                                                    : Py_BuildValue("NN", bytes_of((const char *)found.data, found.size), bytes_of((const char *)taken.data, taken.size));
-    buffer_free(&found);
-    buffer_free(&taken);
-    return result;
+    return Py_BuildValue("NN", bytes_from(&found), bytes_from(&taken));
 }
 
 static PyObject *module_words(PyObject *self, PyObject *args)
@@ -1338,9 +1341,7 @@ static PyObject *module_words(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "y#y#", &data, &size, &wanted, &wanted_bytes)) return NULL;
     struct buffer found = {0};
     find_words((const uint8_t *)data, (size_t)size, (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found);
-    PyObject *result = found.failed ? PyErr_NoMemory() : bytes_of((const char *)found.data, found.size);
-    buffer_free(&found);
-    return result;
+    return bytes_from(&found);
 }
 
 static PyObject *module_entries(PyObject *self, PyObject *args)
@@ -1354,9 +1355,9 @@ static PyObject *module_entries(PyObject *self, PyObject *args)
     struct buffer found = {0};
     bool all = find_entries(&tables, (const uint64_t *)(const void *)addresses, (size_t)address_bytes / sizeof(uint64_t),
                             (const uint64_t *)(const void *)wanted, (size_t)wanted_bytes / sizeof(uint64_t), &found);
-    PyObject *result = found.failed ? PyErr_NoMemory() : all ? bytes_of((const char *)found.data, found.size) : Py_NewRef(Py_None);
+    if (all) return bytes_from(&found);
     buffer_free(&found);
-    return result;
+    Py_RETURN_NONE;
 }
 
 static PyObject *module_select(PyObject *self, PyObject *args)

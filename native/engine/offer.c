@@ -81,8 +81,8 @@ static bool is_offerable(const struct replayer *replayer, const struct actor *ac
     if (cursor->bad || head.kind != EVENT_SYSCALL || head.task != actor->task || head.items < ITEMS_OF_CALL) return false;
     struct call call = read_call(cursor, head.items);
     const struct syscall_row *row = row_of(call.number, call.arguments);
-    if (is_shown(replayer, &call)) return false; /* it is read where it was written */
     if (cursor->bad || !row || is_restart(call.result) || !has_plain_outputs(&call, &origin, earliest)) return false;
+    if (is_shown(replayer, &call)) return false;                         /* it is read where it was written */
     if (call.number == SYS_prlimit64 && call.arguments[2]) return false; /* how far the stack may grow */
     if (row->buffering == BUFFERING_MEMORY) return actor->dispatched && is_repeatable(replayer, &call);
     return (row->replay == REPLAY_EMULATE || row->replay == REPLAY_REFUSE) && row->buffering != BUFFERING_NEVER;

@@ -23,7 +23,7 @@ enum {
     FLUSH_SHARE = 8,
     FLUSH_NANOSECONDS = 250 * 1000 * 1000,
     SLICE_NANOSECONDS = 10 * 1000 * 1000,
-    LEAST_NANOSECONDS = 300 * 1000,
+    LEAST_NANOSECONDS = 300 * 1000, /* of a turn; who wakes in these is noticed at the next look */
     YIELDS = 4,
     DOUBLINGS = 10,
     RING_BYTES = 256 << 10,
@@ -79,7 +79,7 @@ void recorder_free(struct recorder *recorder)
     while (first_task(recorder)) remove_task(recorder, first_task(recorder));
     buffer_free(&recorder->events);
     buffer_free(&recorder->extra);
-    buffer_free(&recorder->turn);
+    buffer_free(&recorder->loop);
     for (size_t i = 0; i < recorder->sites_count; i++) free(recorder->sites[i]);
     free(recorder->sites);
     buffer_free(&recorder->sent);
@@ -288,26 +288,20 @@ static bool others_wait(const struct recorder *recorder, const struct task *task
     return false;
 }
 
-/* Whether a task that runs is to make room: at the end of its slice for those that can go on, and before that for those that have
-   been woken. Under chaos turns end as it is drawn. */
-static bool is_due(struct recorder *recorder, const struct task *task)
+/* Whether a task that runs, and has for `least` nanoseconds, is to make room: at the end of its slice for those that can go on, and
+   before that for those that have been woken. Under chaos turns end as it is drawn. */
+static bool is_due(struct recorder *recorder, const struct task *task, uint64_t least)
 {
     struct scheduler *scheduler = &recorder->scheduler;
     struct timespec now;
     read_clock(&now);
-    if (nanoseconds(&recorder->start, &now) - scheduler->slice_start >= scheduler->slice) return others_wait(recorder, task);
+    uint64_t run = nanoseconds(&recorder->start, &now) - scheduler->slice_start;
+    if (run < least) return false;
+    if (run >= scheduler->slice) return others_wait(recorder, task);
     if (scheduler->policy != POLICY_TURNS || task->hurried) return false;
     for (const struct turn *turn = scheduler->first; turn; turn = turn->next)
         if (turn->state == TASK_PENDING && !((struct task *)turn)->stood_back) scheduler_yield(scheduler);
     return scheduler->yielded;
-}
-
-/* Whether the current task has run for long enough to be stopped for one that wakes; else that waits for the next look. */
-static bool has_had_turn(const struct recorder *recorder)
-{
-    struct timespec now;
-    read_clock(&now);
-    return nanoseconds(&recorder->start, &now) - recorder->scheduler.slice_start >= LEAST_NANOSECONDS;
 }
 
 /* A fork may sleep, too, for the kernel's own reasons, but before or amid its copy of memory, which nobody must change then. */
@@ -383,7 +377,7 @@ static enum request await(struct recorder *recorder, struct task *task)
         if (!may_block(task) || !others_wait(recorder, task)) {
             if (runs_free(task)) tick_slices(recorder, others_live(recorder));
             if (collect(recorder, 0)) {
-                if (runs_free(task) && is_running(recorder, task) && has_had_turn(recorder) && is_due(recorder, task)) end_slice(task);
+                if (runs_free(task) && is_running(recorder, task) && is_due(recorder, task, LEAST_NANOSECONDS)) end_slice(task);
                 continue;
             }
             if (errno != EINTR) return REQUEST_FAILED;
@@ -391,7 +385,7 @@ static enum request await(struct recorder *recorder, struct task *task)
             drain(recorder, task);
             if (!recorder->ticked) return REQUEST_INTERRUPTED;
             recorder->ticked = 0;
-            if (is_due(recorder, task)) end_slice(task);
+            if (is_due(recorder, task, 0)) end_slice(task);
             continue;
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;

@@ -120,7 +120,7 @@ enum request {
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
     REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
-    REQUEST_WAITS, /* the subject is amid a loop that waits, whose `turn` is known: it is to rest there, with what that writes */
+    REQUEST_WAITS, /* the subject is amid a loop that waits, whose `loop` is known: it is to rest there, with what that writes */
     REQUEST_COMPATIBILITY, /* a call by `int 0x80`, whose numbers are those of 32-bit programs */
     REQUEST_DONE,
     REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
@@ -159,7 +159,7 @@ struct recorder {
     uint64_t event_count, flushed_count, flushed_bytes;
     struct buffer extra; /* outputs added by policy to a deferred event */
     size_t extra_pairs;
-    struct buffer turn; /* registers of the subject before each instruction of a loop that waits */
+    struct buffer loop; /* registers of the subject before each instruction of a loop that waits */
     struct buffer sent; /* output that was never in the task's memory */
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     struct timespec start, last_flush;

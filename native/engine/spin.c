@@ -35,9 +35,9 @@ static bool is_own_code(const struct task *task, const struct user_regs_struct *
 static bool comes_back(struct recorder *recorder, struct task *task, const struct user_regs_struct *first)
 {
     struct user_regs_struct registers = *first;
-    recorder->turn.size = 0;
+    recorder->loop.size = 0;
     for (unsigned i = 0; i < LONGEST_LOOP && is_own_code(task, &registers); i++) {
-        buffer_append(&recorder->turn, &registers, sizeof registers);
+        buffer_append(&recorder->loop, &registers, sizeof registers);
         if (!step(task, &registers)) return false;
         if (tracee_same_place(&registers, first)) return true;
     }

@@ -89,7 +89,9 @@ def is_interpreter(elf: bytes) -> bool:
 
 
 def places_in(elf: bytes, offset: int) -> list[Place]:
-    """The places of an interpreter's ELF file, relative to where the byte of it at `offset` is mapped."""
+    """The places of an ELF file, relative to where the byte of it at `offset` is mapped."""
+    if not is_interpreter(elf):
+        return []
     from .tables import ticking_places
 
     return ticking_places(elf, offset)

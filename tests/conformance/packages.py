@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import runner
-from runner import Item, Result, Verdicts
+from runner import Item
 
 SUITE = "packages"
 PROGRAMS = Path(__file__).resolve().parent / SUITE
@@ -29,10 +29,6 @@ def python_with(package: str, folder: Path) -> Path:
     words = DISTRIBUTIONS.get(package, package).split()
     subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", *words], check=True)
     return python
-
-
-def read_verdicts(result: Result, scratch: Path) -> Verdicts:
-    return {f"status {result.status}": "seen", b"\n".join(result.certain).decode(): "seen"}
 
 
 def main(words: Sequence[str]) -> int:
@@ -54,7 +50,7 @@ def main(words: Sequence[str]) -> int:
             continue
         # -I: else the folder of programs that are named after packages would be the first to be searched.
         items.append(Item(SUITE, "verdict", name, name, [str(python), "-I", str(program)]))
-    return min(1, runner.run_suite(items, read_verdicts, options))
+    return min(1, runner.run_suite(items, runner.read_whole, options))
 
 
 if __name__ == "__main__":

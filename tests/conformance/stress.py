@@ -16,10 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from harness import Result
 
 SUITE = "stress"
 SECONDS = 10.0
@@ -116,10 +112,6 @@ def signals() -> None:
 PROGRAMS: tuple[Callable[[], None], ...] = (threads, processes, forks, signals)
 
 
-def read_verdicts(result: Result, scratch: Path) -> dict[str, str]:
-    return {f"status {result.status}": "seen", b"\n".join(result.certain).decode(): "seen"}
-
-
 def main(words: Sequence[str]) -> int:
     if words and words[0] == "--run":
         next(program for program in PROGRAMS if program.__name__ == words[1])()
@@ -146,7 +138,7 @@ def main(words: Sequence[str]) -> int:
         if options.match in program.__name__
         for number in range(options.count)
     ]
-    return min(1, runner.run_suite(items, read_verdicts, options))
+    return min(1, runner.run_suite(items, runner.read_whole, options))
 
 
 if __name__ == "__main__":
