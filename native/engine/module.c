@@ -846,7 +846,7 @@ static PyObject *Replayer_end(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static const char *const stop_names[] = {"none", "call", "fault", "tick", "dead", "trap"};
+static const char *const stop_names[] = {"none", "call", "fault", "tick", "dead", "trap", "lost"};
 
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
 {

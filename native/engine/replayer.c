@@ -279,19 +279,31 @@ static uint64_t event_behind(const struct replayer *replayer, const struct actor
     return replayer->position + account.consumed_count - 1;
 }
 
-/* Whether a stop is that of a trap at which the replay is to stop. What the agent writes for a call is written when it returns; what
-   it reads is nobody's. */
-static bool stops_at_trap(struct replayer *replayer, struct actor *actor, int status, bool *passed)
+enum meeting {
+    NOT_MET, /* another stop */
+    PASSED,  /* a trap at which nothing stops */
+    STOPPED, /* the replay is to stop there */
+    FAILED,  /* `stop` says where the task is instead */
+};
+
+/* What a stop has to do with traps. What the agent writes for a call is written when it returns; what it reads is nobody's. */
+static enum meeting meet(struct replayer *replayer, struct actor *actor, int status)
 {
-    uint64_t hit;
-    *passed = actor->armed && status >> 8 == SIGTRAP && (trap_is_hit(&replayer->traps, actor->real, &hit) || meets_int3(replayer, actor, &hit));
-    if (!*passed) return false;
+    uint64_t hit = 0;
+    bool lost = false;
+    if (!actor->armed || status >> 8 != SIGTRAP) return NOT_MET;
+    if (!trap_is_hit(&replayer->traps, actor->task, actor->real, status, &actor->registers, &hit, &lost) && !meets_int3(replayer, actor, &hit)) return NOT_MET;
+    if (lost) {
+        actor->stop = STOP_LOST;
+        return FAILED;
+    }
     if (in_agent(actor->registers.rip)) {
         hit &= trap_bits(&replayer->traps, TRAP_WRITE);
-        if (!hit || !step_out_of_agent(replayer, actor)) return false;
+        if (!hit) return PASSED;
+        if (!step_out_of_agent(replayer, actor)) return actor->stop == STOP_TRAP ? PASSED : FAILED;
     }
     actor->met = hit & trap_bits(&replayer->traps, TRAP_EXECUTE);
-    return trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor));
+    return trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor)) ? STOPPED : PASSED;
 }
 
 uint64_t replayer_written(struct replayer *replayer, const struct actor *actor)
@@ -342,7 +354,6 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
     actor->signal = 0;
     replayer_wind(replayer, actor, ticks);
     for (;;) {
-        bool passed;
         if (actor->met && int3 && !pass_int3(replayer, actor)) {
             if (actor->stop == STOP_TRAP) note_ticks(replayer, actor);
             return;
@@ -352,12 +363,13 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
         actor->met = false;
         if (met && replayer->traps.count && !set_resume_flag(actor, true)) return;
         if (!run_once(replayer, actor, int3, &status)) return;
-        if (stops_at_trap(replayer, actor, status, &passed)) {
-            if (set_resume_flag(actor, false)) actor->stop = STOP_TRAP;
+        enum meeting meeting = meet(replayer, actor, status);
+        if (meeting == STOPPED) {
+            actor->stop = set_resume_flag(actor, false) ? STOP_TRAP : STOP_DEAD;
             note_ticks(replayer, actor);
-            return;
         }
-        if (!passed && !(WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent))) break;
+        if (meeting == STOPPED || meeting == FAILED) return;
+        if (meeting == NOT_MET && !(WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent))) break;
     }
     actor->stop = replayer_stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
@@ -418,6 +430,8 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
     if (actor->stop == STOP_DEAD) return diverge(replayer, "the replayed task has ended");
     if (actor->stop == STOP_NONE) return diverge(replayer, "the task has not run to a system call");
     if (actor->stop == STOP_TICK) return diverge(replayer, "the replay has stopped at a tick");
+    if (actor->stop == STOP_LOST)
+        return diverge(replayer, "which watched place the program has used was lost with the processor's debug status, as happens in virtual machines of KVM before Linux 6.14: go there again");
     if (actor->stop == STOP_FAULT) {
         siginfo_t info = {0};
         ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info);

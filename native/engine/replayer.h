@@ -22,6 +22,7 @@ enum stop {
     STOP_TICK,  /* at the tick that it was to stop at */
     STOP_DEAD,
     STOP_TRAP,  /* at a trap, amid the run to its next stop */
+    STOP_LOST,  /* at a debug exception, but whether at a trap, and at which, the processor does not say */
 };
 
 struct actor {

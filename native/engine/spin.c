@@ -10,17 +10,14 @@
 
 #include "events.h"
 
-/* TRAP_STEP: si_code TRAP_TRACE of a SIGTRAP (asm-generic/siginfo.h). */
-enum { TRAP_STEP = 2 };
-
 /* Makes a step. False where something else has happened, which is kept as the stop of the task. */
 static bool step(struct task *task, struct user_regs_struct *registers)
 {
     int status;
-    siginfo_t info;
+    uint8_t code = 0;
+    tracee_read(task->turn.tid, registers->rip, &code, sizeof code);
     if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) || !tracee_wait(task->turn.tid, &status)) return false;
-    if (WIFSTOPPED(status) && status >> 8 == SIGTRAP && ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == 0 && info.si_code == TRAP_STEP)
-        return tracee_get_registers(task->turn.tid, registers) == 0;
+    if (tracee_is_debug_stop(task->turn.tid, status, code)) return tracee_get_registers(task->turn.tid, registers) == 0;
     task->status = status;
     task->turn.state = TASK_PENDING;
     return false;

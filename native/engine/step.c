@@ -15,8 +15,7 @@
 
 #define PTRACE_SYSEMU_SINGLESTEP_ 32
 
-/* TRAP_TRACE of asm-generic/siginfo.h. */
-enum { SINGLE_STEP = 2, LONGEST_INSTRUCTION = 15, LONGEST_REGION = 18, PUSH_FLAGS = 0x9c, POP_FLAGS = 0x9d, OPERAND_SIZE = 0x66 };
+enum { LONGEST_INSTRUCTION = 15, LONGEST_REGION = 18, PUSH_FLAGS = 0x9c, POP_FLAGS = 0x9d, OPERAND_SIZE = 0x66 };
 
 /* What popf changes with the privilege of a program: CF PF AF ZF SF TF DF OF, NT AC ID (Intel SDM 2, POPF). */
 enum { POPPED_FLAGS = 0x0fd5 & ~0x200, POPPED_WHOLE = POPPED_FLAGS | 0x244000 };
@@ -159,11 +158,10 @@ static bool pop_flags(struct actor *actor, const uint8_t *code, size_t size)
     return tracee_set_registers(actor->real, &actor->registers) == 0;
 }
 
-/* One instruction. False where that is a stop by itself. */
+/* One instruction; `hit` may be NULL. False where that is a stop by itself. */
 static bool step_instruction(struct replayer *replayer, struct actor *actor, const uint8_t *code, size_t size, uint64_t *hit)
 {
     int status;
-    siginfo_t info;
     if (actor->registers.eflags & TRAP_FLAG) { /* the program steps through itself: the next stop is its own */
         replayer_run_to_stop(replayer, actor);
         return false;
@@ -181,12 +179,13 @@ static bool step_instruction(struct replayer *replayer, struct actor *actor, con
     if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return false;
     if (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent)) return true;
     actor->registers.eflags &= ~(uint64_t)RESUME_FLAG;
-    bool known = !(status >> 16) && ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) == 0;
-    if (WSTOPSIG(status) == SIGTRAP && known && info.si_code == SINGLE_STEP) {
+    if (tracee_is_debug_stop(actor->real, status, size ? *code : 0)) {
         actor->stop = STOP_TRAP;
-        if (replayer->traps.count) *hit |= trap_status(&replayer->traps, actor->real) & ~trap_bits(&replayer->traps, TRAP_EXECUTE);
+        uint64_t execute = trap_bits(&replayer->traps, TRAP_EXECUTE), watched = trap_armed(&replayer->traps, actor->task) & ~execute;
+        if (hit && watched && trap_is_lost(actor->real)) actor->stop = STOP_LOST;
+        else if (hit && watched) *hit |= trap_status(&replayer->traps, actor->real) & ~execute;
         clear_saved_flag(actor, code, size);
-        return true;
+        return actor->stop == STOP_TRAP;
     }
     actor->stop = replayer_stop_of(actor, status);
     if (actor->stop == STOP_FAULT) actor->signal = WSTOPSIG(status);
@@ -205,9 +204,9 @@ static bool step_through_agent(struct replayer *replayer, struct actor *actor, u
 
 bool step_out_of_agent(struct replayer *replayer, struct actor *actor)
 {
-    uint64_t ignored = 0;
     struct region region;
-    if (!step_through_agent(replayer, actor, &ignored)) return false;
+    actor->stop = STOP_TRAP;
+    if (!step_through_agent(replayer, actor, NULL)) return false;
     return read_stub(actor->real, actor->registers.rip / STUB_BYTES * STUB_BYTES, &region) && actor->registers.rip == region.after;
 }
 

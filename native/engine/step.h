@@ -5,8 +5,6 @@
 
 #include "replayer.h"
 
-enum { TRAP_FLAG = 0x100, RESUME_FLAG = 0x10000 }; /* in eflags */
-
 /* Where the instruction at an address of the program is executed: in a stub, if its site is patched. */
 uint64_t executed_at(pid_t real, uint64_t address);
 /* The inverse: the address of the program that an instruction pointer stands for. */
@@ -22,7 +20,7 @@ enum outcome replayer_step(struct replayer *replayer, uint64_t limit, uint64_t *
 bool step_actor(struct replayer *replayer, struct actor *actor, uint64_t *hit);
 /* Whether an instruction pointer is in code that is no part of the program. */
 bool in_agent(uint64_t rip);
-/* From within the agent to behind the call that it has made. False where it makes none, or has stopped otherwise. */
+/* From within the agent to behind the call that it has made. False where it makes none (STOP_TRAP), or has stopped otherwise. */
 bool step_out_of_agent(struct replayer *replayer, struct actor *actor);
 
 #endif

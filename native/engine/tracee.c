@@ -26,7 +26,6 @@ int tracee_set_registers(pid_t tid, const struct user_regs_struct *registers)
 
 bool tracee_same_place(const struct user_regs_struct *one, const struct user_regs_struct *other)
 {
-    enum { TRAP_FLAG = 1 << 8, RESUME_FLAG = 1 << 16 };
     struct user_regs_struct registers = *one;
     if ((one->eflags ^ other->eflags) & ~(uint64_t)(TRAP_FLAG | RESUME_FLAG)) return false;
     registers.eflags = other->eflags;
@@ -147,6 +146,14 @@ bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
     }
     close(file);
     return done == size;
+}
+
+bool tracee_is_debug_stop(pid_t tid, int status, uint8_t code)
+{
+    enum { INT1 = 0xf1 };
+    siginfo_t info;
+    if (!WIFSTOPPED(status) || status >> 8 != SIGTRAP || ptrace(PTRACE_GETSIGINFO, tid, 0, &info)) return false;
+    return info.si_code == TRAP_TRACE_ || info.si_code == TRAP_HWBKPT_ || (info.si_code == TRAP_BRKPT_ && code != INT1);
 }
 
 bool tracee_wait(pid_t tid, int *status)

@@ -11,9 +11,6 @@
 #include "step.h"
 #include "tracee.h"
 
-/* si_code of a SIGTRAP of a debug register (asm-generic/siginfo.h). */
-enum { TRAP_HWBKPT_ = 4 };
-
 void trap_set_free(struct trap_set *set)
 {
     for (size_t i = 0; i < set->count; i++) free(set->trap[i].ranges);
@@ -82,22 +79,62 @@ int trap_arm_place(pid_t real, uint64_t address)
     return error || !address ? error : set_debug_register(real, 7, 1);
 }
 
-uint64_t trap_status(const struct trap_set *set, pid_t real)
+static bool read_status(pid_t real, uint64_t *status)
 {
     errno = 0;
-    long status = ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 6 * sizeof(long), 0);
-    uint64_t hit = 0;
-    for (size_t i = 0; !errno && i < set->count; i++)
+    *status = (uint64_t)ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 6 * sizeof *status, 0);
+    return errno == 0;
+}
+
+uint64_t trap_status(const struct trap_set *set, pid_t real)
+{
+    uint64_t status, hit = 0;
+    if (!read_status(real, &status)) return 0;
+    for (size_t i = 0; i < set->count; i++)
         if (set->trap[i].slot < DEBUG_REGISTERS && status >> set->trap[i].slot & 1) hit |= UINT64_C(1) << i;
     return hit;
 }
 
-bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit)
+bool trap_is_lost(pid_t real)
+{
+    enum { STEP = 1 << 14 }; /* DR6.BS */
+    uint64_t status;
+    return !read_status(real, &status) || !(status & STEP);
+}
+
+uint64_t trap_armed(const struct trap_set *set, pid_t task)
+{
+    uint64_t armed = 0;
+    for (size_t i = 0; i < set->count; i++)
+        armed |= (uint64_t)(set->trap[i].slot < DEBUG_REGISTERS && (!set->trap[i].task || set->trap[i].task == task)) << i;
+    return armed;
+}
+
+/* Those that it may have been: any that is watched, or one that lies where the task stands. */
+static uint64_t candidates(const struct trap_set *set, pid_t task, pid_t real, uint64_t rip)
+{
+    uint64_t armed = trap_armed(set, task), found = armed & ~trap_bits(set, TRAP_EXECUTE);
+    for (size_t i = 0; i < set->count; i++)
+        if (armed >> i & 1 && set->trap[i].kind == TRAP_EXECUTE && executed_at(real, set->trap[i].address) == rip) found |= UINT64_C(1) << i;
+    return found;
+}
+
+bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost)
 {
     siginfo_t info;
-    if (ptrace(PTRACE_GETSIGINFO, real, 0, &info) || info.si_code != TRAP_HWBKPT_) return false;
-    *hit = trap_status(set, real);
-    return true;
+    uint8_t code = 0;
+    *hit = 0;
+    *lost = false;
+    tracee_read(real, registers->rip - 1, &code, sizeof code);
+    if (!tracee_is_debug_stop(real, status, code) || ptrace(PTRACE_GETSIGINFO, real, 0, &info)) return false;
+    if (info.si_code == TRAP_HWBKPT_) {
+        *hit = trap_status(set, real);
+        return true;
+    }
+    if (registers->eflags & TRAP_FLAG) return false; /* a step of its own making; its end, too, has no register's bit */
+    *hit = info.si_code == TRAP_BRKPT_ ? candidates(set, task, real, registers->rip) : trap_status(set, real);
+    *lost = *hit & (*hit - 1) && info.si_code == TRAP_BRKPT_;
+    return *hit != 0;
 }
 
 uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind)

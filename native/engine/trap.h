@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/user.h>
 
 enum { DEBUG_REGISTERS = 4, TRAPS = 64, LOGGED_HITS = 1 << 16 };
 
@@ -74,10 +75,15 @@ void trap_set_begin(struct trap_set *set, uint64_t event);
 int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
 /* Has a task stop where it is about to execute an address, and at no trap; 0: nowhere. Returns 0 or an errno. */
 int trap_arm_place(pid_t real, uint64_t address);
-/* Whether a SIGTRAP stop is that of a debug register; `hit` are the registers' bits. */
-bool trap_is_hit(const struct trap_set *set, pid_t real, uint64_t *hit);
-/* The bits of the debug registers that the last step or trap has met. */
+/* Whether a stop of a task that has not been made to step is that of a debug register; `hit` are the bits of the traps, and
+   `lost` that there are none because the processor does not say which it was. */
+bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost);
+/* The bits of the traps whose debug registers the last step or trap has met. */
 uint64_t trap_status(const struct trap_set *set, pid_t real);
+/* Whether the last step is not known as one: then nothing is known of debug registers. */
+bool trap_is_lost(pid_t real);
+/* The bits of the traps that lie in debug registers of a task. */
+uint64_t trap_armed(const struct trap_set *set, pid_t task);
 /* The bits of the traps of one kind. */
 uint64_t trap_bits(const struct trap_set *set, enum trap_kind kind);
 /* What an event writes is not met by a debug register, unless the agent writes it: then each output is met, also where it is what

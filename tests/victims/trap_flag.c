@@ -1,4 +1,4 @@
-/* The program steps through itself: the trap flag is set while it makes system calls. */
+/* The program steps through itself: the trap flag is set while it makes system calls. And traps of two instructions. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdint.h>
@@ -46,5 +46,11 @@ int main(void)
             printf("%d steps, code of a step %d, outside %d, places %#x, result %s\n", steps, codes, outside, places,
                    result == getppid() ? "parent" : result == 0 ? "0" : result == -9 ? "-9" : "other");
         }
+    steps = codes = 0;
+    for (int again = 0; again < 3; again++) {
+        __asm__ volatile(".byte 0xf1"); /* int1 */
+        __asm__ volatile("int3");
+    }
+    printf("int1 and int3: %d traps, codes of a step %d\n", steps, codes);
     return 0;
 }
