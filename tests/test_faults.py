@@ -206,8 +206,7 @@ def test_damaged_traces(whole: Whole, tmp_path: Path) -> None:
     """
     choice = chance()
     # Of a stored file of which it knows where it lies, replay would not read the damaged copy (`originals`).
-    (nothing_known := tmp_path / "home").mkdir()
-    around = Surroundings(env={**os.environ, "HOME": str(nothing_known)}, timeout=30)
+    around = Surroundings(env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "nothing known")}, timeout=30)
     refused = dict.fromkeys(COMMANDS, 0)
     unread = 0
     for _ in range(MUTATIONS):
