@@ -279,7 +279,7 @@ class Prompt:
 
     def _show_variables(self, variables: dict[str, Value]) -> None:
         if self.stack.frames and self.stack.variables is None:
-            raise PyrrError("the variables of this version of Python are not known: 3.8 to 3.13 are")
+            raise PyrrError("the variables of this version of Python are not known: 3.8 to 3.14 are")
         for name, value in variables.items():
             self.say(f"{name} = {value}")
 

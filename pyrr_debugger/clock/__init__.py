@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..store import FileCache
     from ..trace_format import FilePiece
 
-RULES = 5
+RULES = 6
 """Version of the rules in tables.py and opcodes.py: a change makes what the cache holds of earlier ones unknown."""
 
 LONGEST_MOVED = 14

@@ -113,4 +113,20 @@ VERSIONS = (
             "INSTRUMENTED_JUMP_BACKWARD": 249,
         },
     ),
+    Version(
+        "3.14",
+        _numbers("121-127 212-233"),
+        {
+            "RETURN_GENERATOR": 34,
+            "JUMP_BACKWARD": 75,
+            "JUMP_BACKWARD_NO_INTERRUPT": 76,
+            "RESUME": 128,
+            "JUMP_BACKWARD_JIT": 175,
+            "JUMP_BACKWARD_NO_JIT": 176,
+            "RESUME_CHECK": 196,
+            "INSTRUMENTED_RESUME": 245,
+            "INSTRUMENTED_JUMP_BACKWARD": 253,
+            "ENTER_EXECUTOR": 255,
+        },
+    ),
 )

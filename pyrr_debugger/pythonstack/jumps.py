@@ -34,6 +34,7 @@ _FORMS = {
     (3, 11): _Form(_NONE, frozenset({38, 134, 140, 173, 174, 175, 176}), _NONE, frozenset({34, 144}), 2),
     (3, 12): _Form(_NONE, frozenset({134, 140, 246}), _NONE, frozenset({144}), 2),
     (3, 13): _Form(_NONE, frozenset({77, 78, 249}), frozenset({77, 249}), frozenset({71}), 2),
+    (3, 14): _Form(_NONE, frozenset({75, 76, 175, 176, 253}), frozenset({75, 175, 176, 253}), frozenset({69}), 2),
 }
 
 

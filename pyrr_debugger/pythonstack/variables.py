@@ -17,14 +17,14 @@ from .memory import Reader, UnreadableError
 _POINTER = 8
 _TYPE, _SIZE = 8, 16  # ob_type, ob_size
 
-# PyTypeObject, the same from 3.8 to 3.13
+# PyTypeObject, the same from 3.8 to 3.14
 _TP_NAME, _TP_BASICSIZE, _TP_ITEMSIZE, _TP_FLAGS, _TP_DICT, _TP_DICTOFFSET, _TP_MRO = 24, 32, 40, 168, 264, 288, 344
 _INLINE_VALUES, _MANAGED_DICT, _HEAP_TYPE = 1 << 2, 1 << 4, 1 << 9
 _LONG, _LIST, _TUPLE, _BYTES, _UNICODE, _DICT, _EXCEPTION, _CLASS = (1 << bit for bit in range(24, 32))
 
-# Other objects, the same from 3.8 to 3.13
+# Other objects, the same from 3.8 to 3.14
 _FLOAT, _CELL, _MODULE_DICT, _MEMBER_DEF, _EXCEPTION_ARGS = 16, 16, 16, 40, 24
-_TUPLE_ITEMS, _LIST_ITEMS, _DIGITS = 24, 24, 24
+_LIST_ITEMS, _DIGITS = 24, 24
 _DICT_KEYS, _DICT_VALUES = 32, 40
 _SET_MASK, _SET_TABLE = 32, 40
 _TB_NEXT, _TB_FRAME, _TB_LASTI = 16, 24, 32
@@ -35,6 +35,9 @@ _OF_SLOTS = 16  # T_OBJECT_EX, Include/structmember.h
 _OPTIMIZED, _VARARGS, _VARKEYWORDS = 1, 4, 8  # code flags
 _CELL_OR_FREE = 0xC0
 _HIDDEN = 0x10
+# Low bits of a _PyStackRef (Include/internal/pycore_stackref.h, 3.14): the first alone, a reference that is not counted;
+# both, no pointer. Objects are aligned, so that up to 3.13 none is set.
+_UNCOUNTED, _NO_POINTER = 1, 3
 
 _LONGEST_NAME = 1 << 10
 _MOST_ITEMS = 1 << 20
@@ -67,6 +70,7 @@ class ObjectLayout:
     function_name: int
     values_start: int
     """Of PyDictValues: before 3.13 it is an array without a head."""
+    tuple_items: int
     compact_keys: bool
     """3.11 and later: PyDictKeysObject with logarithms of its sizes."""
     tagged_long: bool
@@ -89,6 +93,7 @@ _OLD = ObjectLayout(
     cached_keys=872,
     function_name=64,
     values_start=0,
+    tuple_items=24,
     compact_keys=False,
     tagged_long=False,
 )
@@ -108,6 +113,7 @@ _NEW = ObjectLayout(
     cached_keys=880,
     function_name=32,
     values_start=0,
+    tuple_items=24,
     compact_keys=True,
     tagged_long=True,
 )
@@ -131,6 +137,9 @@ OBJECT_LAYOUTS: dict[tuple[int, int], ObjectLayout] = {
     ),
     (3, 12): _NEW,
     (3, 13): replace(_NEW, interpreter_sysdict=7640, thread_exc_info=120, values_start=8),
+    (3, 14): replace(
+        _NEW, interpreter_sysdict=7672, thread_exc_info=120, frame_variables=80, values_start=8, tuple_items=32
+    ),
 }
 """By (major, minor)."""
 
@@ -226,11 +235,16 @@ class Variables:
 
     def _fast_variables(self, frame: int, code: int) -> Iterator[tuple[str, Value]]:
         for index, (name, kind) in enumerate(self._names(code)):
-            address = self._pointer(frame + self.layout.frame_variables + _POINTER * index)
+            address = self._held(frame + self.layout.frame_variables + _POINTER * index)
             if address and kind & _CELL_OR_FREE and self.type_of(address).name == "cell":
                 address = self._pointer(address + _CELL)
             if address and not kind & _HIDDEN:
                 yield name, Value(address, self)
+
+    def _held(self, place: int) -> int:
+        """The object that a place in a frame refers to; 0 if none."""
+        word = self._pointer(place)
+        return 0 if word & _NO_POINTER == _NO_POINTER else word & ~_UNCOUNTED
 
     def _names(self, code: int) -> list[tuple[str, int]]:
         """The names of a code object's variables, each with its kind, in the order of their places in a frame."""
@@ -256,7 +270,7 @@ class Variables:
             for index, (one, kind) in enumerate(self._names(code)):
                 if one == name and not kind & _HIDDEN:
                     place = frame + self.layout.frame_variables + _POINTER * index
-                    held = self._pointer(place)
+                    held = self._held(place)
                     if held and kind & _CELL_OR_FREE and self.type_of(held).name == "cell":
                         return held + _CELL
                     return place
@@ -611,7 +625,7 @@ class Variables:
         return self._addresses(self._pointer(address + _LIST_ITEMS), self._reader.unsigned(address + _SIZE))
 
     def _tuple(self, address: int) -> list[int]:
-        return self._addresses(address + _TUPLE_ITEMS, self._reader.unsigned(address + _SIZE))
+        return self._addresses(address + self.layout.tuple_items, self._reader.unsigned(address + _SIZE))
 
     def _addresses(self, start: int, count: int) -> list[int]:
         if count > _MOST_ITEMS:
