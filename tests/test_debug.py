@@ -22,14 +22,6 @@ from pyrr_debugger.trace_reader import TraceReader
 SOURCE = str(victim("steps"))
 
 
-@pytest.fixture(autouse=True)
-def versions(request: pytest.FixtureRequest) -> None:
-    if "interpreter" in request.fixturenames:
-        found: Interpreter = request.getfixturevalue("interpreter")
-        if found.version > (3, 13):
-            pytest.skip("variables are read up to 3.13")
-
-
 @pytest.fixture(scope="module")
 def traces() -> dict[tuple[str, str], Path]:
     return {}

@@ -117,8 +117,6 @@ LINES_OF_CALLS = [
 
 
 def _skip_unless_known(interpreter: Interpreter) -> None:
-    if interpreter.version > (3, 13):
-        pytest.skip("lines are known up to 3.13")
     if not LONG and not interpreter.runs_pytest:
         pytest.skip("in the long run")
 

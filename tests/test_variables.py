@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_pythonstack import VICTIMS, each_interpreter, find, interpreters, next_line, running, wait_for_read
+from test_pythonstack import VICTIMS, each_interpreter, find, next_line, running, wait_for_read
 
 from pyrr_debugger.pythonstack import Interpreter, PythonFrame, Value, Variables
 from pyrr_debugger.pythonstack.memory import Reader, UnreadableError
@@ -19,8 +19,6 @@ from pyrr_debugger.pythonstack.variables import OBJECT_LAYOUTS
 @contextmanager
 def stopped(python: Path) -> Iterator[tuple[dict[str, str], Variables, dict[str, PythonFrame], Interpreter]]:
     """The victim, waiting: what it says, what reads its variables, and its frames by function."""
-    if interpreters()[python] > 13:
-        pytest.skip("variables are read up to 3.13")
     with running(python, VICTIMS / "variables.py") as victim:
         said = json.loads(next_line(victim))
         wait_for_read(victim.pid)

@@ -35,8 +35,8 @@ _OF_SLOTS = 16  # T_OBJECT_EX, Include/structmember.h
 _OPTIMIZED, _VARARGS, _VARKEYWORDS = 1, 4, 8  # code flags
 _CELL_OR_FREE = 0xC0
 _HIDDEN = 0x10
-# Low bits of a _PyStackRef (Include/internal/pycore_stackref.h, 3.14): the first alone, a reference that is not counted;
-# both, no pointer. Objects are aligned, so that up to 3.13 none is set.
+# Low bits of a _PyStackRef (Include/internal/pycore_stackref.h, 3.14): the first alone, a reference that is not
+# counted; both, no pointer. Objects are aligned, so that up to 3.13 none is set.
 _UNCOUNTED, _NO_POINTER = 1, 3
 
 _LONGEST_NAME = 1 << 10
