@@ -125,7 +125,19 @@ class Debugger:
         """Stops where a variable, attribute or item is set to another object. Raises PyrrError."""
         from . import expression
 
-        word, again = expression.place(near, index, text)
+        here, raised = self.session.place, self.raise_of(near) if near.exception is not None else None
+        code = near.frames[index].code if near.frames else 0
+        if raised is not None:
+            # While they were live, the frames of a traceback lay elsewhere.
+            self.session.go(raised)
+            near = stack_of(self.session, near.task)
+        try:
+            if near.frames and (index >= len(near.frames) or near.frames[index].code != code):
+                raise PyrrError(f"{text} cannot be watched: its frame is not found where the exception was raised")
+            word, again = expression.place(near, index, text)
+        finally:
+            if raised is not None:
+                self.session.go(here)
         frame = near.frames[index]
         local = frame.address <= word < frame.address + _LARGEST_FRAME
         target = Target(word, code=frame.code, kind="watch", frame=frame.address if local else 0, again=again)

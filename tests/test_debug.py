@@ -289,6 +289,21 @@ def test_watching_variables(at_failure: Session, interpreter: Interpreter) -> No
     assert at_failure("watch").startswith("*** what?")
 
 
+def test_watching_variables_of_a_failure(at_failure: Session) -> None:
+    """Where it opens, the frames are over: it is their variables as they were that are watched, and the place stays."""
+    before = at_failure("where"), at_failure("when")
+    at_failure("watch limit")
+    at_failure("watch done[3]")
+    assert (at_failure("where"), at_failure("when")) == before
+    assert at_failure("rc").splitlines()[0] == "breakpoint 1, watch limit"
+    assert at_failure.line == ("main", 24)
+    assert at_failure("p limit") == "0"
+    assert at_failure("rc").splitlines()[0] == "breakpoint 2, watch done[3]"
+    assert at_failure.line == ("main", 23)
+    assert at_failure("p done") == "{0: [0, 0], 1: [1, 2], 2: [2, 4], 3: [3, 6]}"
+    assert at_failure("rc").startswith("the start")
+
+
 def test_lines_and_exceptions_as_positions(recorded: Callable[[str], Path], interpreter: Interpreter) -> None:
     """Wherever a position is asked for; they are between events."""
     one_will_do(interpreter)
