@@ -131,6 +131,10 @@ bool tell(struct recorder *recorder, struct task *task)
     terms->watched_count = (uint32_t)recorder->watched_count;
     for (size_t i = 0; i < recorder->watched_count && i < AGENT_WATCHED; i++)
         terms->watched[i] = (struct agent_file){recorder->watched[i].device, recorder->watched[i].inode};
+    for (unsigned i = 1; i < 3; i++) {
+        if (recorder->sleeping_writer[i] && terms->watched_count++ < AGENT_WATCHED)
+            terms->watched[terms->watched_count - 1] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
+    }
     for (unsigned i = 1; i < 3; i++)
         terms->stream[i] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
     memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);

@@ -395,6 +395,7 @@ static enum request await(struct recorder *recorder, struct task *task)
         if (state != 'S' && state != 'D') continue;
         task->turn.state = TASK_BLOCKED;
         task->turn.wakes = sleeps_for_a_time(task);
+        recorder->sleeping_writer[stream_of(task, 1)] = true;
         note_mark(task);
     }
     return REQUEST_NONE;
@@ -481,11 +482,27 @@ static void wait_for_wish(struct recorder *recorder, uint64_t start)
     }
 }
 
+/* Which of two that write to a full pipe, and sleep, is served first is in no result, but whoever reads it sees it. So one
+   sleeps, and the others have not begun. */
+static void hold_writers(struct recorder *recorder)
+{
+    bool *sleeping = recorder->sleeping_writer;
+    const struct file_identity *streams = recorder->own_stream;
+    if (!sleeping[1] && !sleeping[2]) return;
+    sleeping[1] = sleeping[2] = false;
+    for (struct task *task = first_task(recorder); task; task = next_task(task))
+        if (task->in_call && task->turn.state != TASK_READY) sleeping[stream_of(task, 1)] = true;
+    if (streams[1].inode == streams[2].inode && streams[1].device == streams[2].device) sleeping[1] = sleeping[2] = sleeping[1] || sleeping[2];
+    sleeping[0] = false;
+    for (struct task *task = first_task(recorder); task; task = next_task(task)) task->turn.held = task->in_call && sleeping[stream_of(task, 1)];
+}
+
 /* Whether a task is about to sleep: it does so at once, and its turn is over anyway. Left at the entry of its call, it would only
    begin to wait in its next turn, and who waits for a time would wait for longer. Once in a turn, since it may not sleep. */
 static bool may_fall_asleep(const struct recorder *recorder, struct task *task)
 {
     if (recorder->scheduler.policy != POLICY_TURNS || task->preempted || task->drowsy || !may_block(task)) return false;
+    if (task->entry.orig_rax == SYS_sched_yield) return false; /* it has others go on */
     return task->drowsy = true;
 }
 
@@ -493,6 +510,7 @@ static bool may_fall_asleep(const struct recorder *recorder, struct task *task)
 static struct task *choose(struct recorder *recorder)
 {
     struct turn *current = recorder->scheduler.current;
+    hold_writers(recorder);
     bool able = current && turn_can_go_on(current);
     if (able && (!may_switch(recorder) || may_fall_asleep(recorder, (struct task *)current))) return (struct task *)current;
     struct timespec time;

@@ -162,6 +162,7 @@ struct recorder {
     struct buffer loop; /* registers of the subject before each instruction of a loop that waits */
     struct buffer sent; /* output that was never in the task's memory */
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
+    bool sleeping_writer[3]; /* a task sleeps in a call that writes there */
     struct timespec start, last_flush;
     uint64_t last_time; /* microseconds of the last event */
     cpu_set_t affinity; /* what the program starts with */

@@ -94,7 +94,7 @@ static struct turn *find_number(const struct scheduler *scheduler, uint32_t numb
     return NULL;
 }
 
-bool turn_can_go_on(const struct turn *turn) { return turn->state == TASK_READY || turn->state == TASK_PENDING; }
+bool turn_can_go_on(const struct turn *turn) { return (turn->state == TASK_READY && !turn->held) || turn->state == TASK_PENDING; }
 
 void turn_passes(struct turn *turn, uint32_t calls)
 {

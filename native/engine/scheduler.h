@@ -37,6 +37,7 @@ struct turn {
     uint32_t ticks;  /* since the last of its own calls */
     bool ticking;    /* it can be stopped at one */
     bool dull;       /* it stands at the entry of a call that concerns nobody else */
+    bool held;       /* at that of a call that is to wait for another's */
     uint64_t all_ticks;
     uint32_t sleeps; /* since the last of its own calls */
     bool wakes;      /* by itself: it sleeps for a time only */
