@@ -55,7 +55,7 @@ class Target:
     file: str = ""
     kind: str = "line"
     frame: int = 0
-    """Whose variable the pointer is; 0 if it is none of a frame."""
+    """Whose variable the pointer is, or which frame is to be at the line; 0 if it is none of a frame, or any."""
     again: Callable[[Variables], int] | None = field(default=None, compare=False)
     """Looks for the pointer, in another state of the memory."""
 
@@ -364,6 +364,8 @@ class Runs:
             fresh = interpreter is not None and top is not None and is_raised(thread)
             return Arrival(target, top, task) if fresh and top is not None else None
         if interpreter is None or top is None or top.code != target.code or top.file != target.file:
+            return None
+        if target.frame and top.address != target.frame:
             return None
         lines = thread.lines(top)
         begun = top.offset >= lines.body

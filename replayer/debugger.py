@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import PyrrError
 from ..events import Event
@@ -135,15 +135,24 @@ class Debugger:
             if near.frames and (index >= len(near.frames) or near.frames[index].code != code):
                 raise PyrrError(f"{text} cannot be watched: its frame is not found where the exception was raised")
             word, again = expression.place(near, index, text)
+            frame = near.frames[index]
+            local = frame.address <= word < frame.address + _LARGEST_FRAME
+            targets = [Target(word, code=frame.code, kind="watch", frame=frame.address if local else 0, again=again)]
+            if local and near.variables and text.strip() in near.variables.arguments(frame.address, frame.code):
+                # The call has set it, when the frame was not there yet.
+                targets.append(self._beginning(near.task, frame))
         finally:
             if raised is not None:
                 self.session.go(here)
-        frame = near.frames[index]
-        local = frame.address <= word < frame.address + _LARGEST_FRAME
-        target = Target(word, code=frame.code, kind="watch", frame=frame.address if local else 0, again=again)
         self._numbers += 1
-        self.breakpoints.append(Breakpoint(self._numbers, f"watch {text}", targets=[target]))
+        self.breakpoints.append(Breakpoint(self._numbers, f"watch {text}", targets=targets))
         return self.breakpoints[-1]
+
+    def _beginning(self, task: int, frame: PythonFrame) -> Target:
+        """Where the function of a frame begins in that frame."""
+        interpreter = Thread(self.session, task).interpreter()
+        assert interpreter is not None
+        return replace(target_of_function(interpreter.reader().code(frame.code)), frame=frame.address)
 
     def line_targets(self, name: str, line: int) -> list[Target]:
         """Where a line begins. Raises PyrrError where it has no code."""

@@ -304,6 +304,22 @@ def test_watching_variables_of_a_failure(at_failure: Session) -> None:
     assert at_failure("rc").startswith("the start")
 
 
+def test_watching_an_argument(at_failure: Session) -> None:
+    """The call has set it: the function begins there, in that frame."""
+    at_failure("break 14")
+    at_failure("rc")
+    assert at_failure.line == ("work", 14)
+    at_failure("clear")
+    at_failure("watch number")
+    for number in (4, 3):
+        assert at_failure("rc").splitlines()[0] == "breakpoint 2, watch number"
+        assert at_failure.line == ("work", 12)
+        assert at_failure("p number") == str(number)
+    at_failure("c")
+    assert at_failure.line == ("work", 12)
+    assert at_failure("p number") == "4"
+
+
 def test_lines_and_exceptions_as_positions(recorded: Callable[[str], Path], interpreter: Interpreter) -> None:
     """Wherever a position is asked for; they are between events."""
     one_will_do(interpreter)
