@@ -81,12 +81,15 @@ class Recorder:
         started = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
+        # In the child a KeyboardInterrupt amid what CPython does behind a fork is printed, and ignored.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         child = os.fork()
         if child == 0:
             os.close(receive)
-            self._record(path, output, send, seed, schedule)
-        os.close(send)
+            self._record(path, output, send, seed, schedule, mask)
         try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(send)
             answer = self._await(receive)
         finally:
             with suppress(ProcessLookupError):
@@ -112,11 +115,14 @@ class Recorder:
             data += part
         return {"failure": "the program could not be ended"}
 
-    def _record(self, path: Path, output: Path, send: int, seed: int | None, schedule: Schedule | None) -> None:
+    def _record(
+        self, path: Path, output: Path, send: int, seed: int | None, schedule: Schedule | None, mask: set[int]
+    ) -> None:
         """In the child."""
         answer: dict[str, object] = {"failure": "the recorder failed"}
         try:
             _redirect(output)
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             session = RecordingSession(self._command, str(path), seed=seed, schedule=schedule, limit=self._limit)
             recording = session.run()
             answer = {"status": recording.status, "hung": recording.hung, "decided": session.decisions()}
