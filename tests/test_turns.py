@@ -11,9 +11,10 @@ from pathlib import Path
 
 import harness
 import pytest
+from conftest import WAYS
 from harness import Interpreter, victim
 
-BOTH_WAYS = pytest.mark.parametrize("options", [(), ("--no-agent",)], ids=["agent", "no-agent"])
+BOTH_WAYS = pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 
 
 @BOTH_WAYS

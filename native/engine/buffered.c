@@ -132,11 +132,9 @@ bool tell(struct recorder *recorder, struct task *task)
     for (size_t i = 0; i < recorder->watched_count && i < AGENT_WATCHED; i++)
         terms->watched[i] = (struct agent_file){recorder->watched[i].device, recorder->watched[i].inode};
     for (unsigned i = 1; i < 3; i++) {
-        if (recorder->sleeping_writer[i] && terms->watched_count++ < AGENT_WATCHED)
-            terms->watched[terms->watched_count - 1] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
-    }
-    for (unsigned i = 1; i < 3; i++)
         terms->stream[i] = (struct agent_file){recorder->own_stream[i].device, recorder->own_stream[i].inode};
+        if (recorder->sleeping_writer[i] && terms->watched_count++ < AGENT_WATCHED) terms->watched[terms->watched_count - 1] = terms->stream[i];
+    }
     memcpy(terms->streams, task->descriptors->stream, sizeof terms->streams);
     terms->budget = recorder->checksum_every ? recorder->next_checksum - recorder->event_count : UINT64_MAX;
     terms->own_budget = terms->alone ? UINT64_MAX : scheduler_allowance(&recorder->scheduler);

@@ -17,7 +17,7 @@ static bool step(struct task *task, struct user_regs_struct *registers)
     uint8_t code = 0;
     tracee_read(task->turn.tid, registers->rip, &code, sizeof code);
     if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) || !tracee_wait(task->turn.tid, &status)) return false;
-    if (tracee_is_debug_stop(task->turn.tid, status, code)) return tracee_get_registers(task->turn.tid, registers) == 0;
+    if (tracee_debug_stop(task->turn.tid, status, code)) return tracee_get_registers(task->turn.tid, registers) == 0;
     task->status = status;
     task->turn.state = TASK_PENDING;
     return false;

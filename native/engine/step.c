@@ -179,7 +179,7 @@ static bool step_instruction(struct replayer *replayer, struct actor *actor, con
     if (!WIFSTOPPED(status) || tracee_get_registers(actor->real, &actor->registers)) return false;
     if (WSTOPSIG(status) == SIGSEGV && recover_replayed_copy(actor, &replayer->agent)) return true;
     actor->registers.eflags &= ~(uint64_t)RESUME_FLAG;
-    if (tracee_is_debug_stop(actor->real, status, size ? *code : 0)) {
+    if (tracee_debug_stop(actor->real, status, size ? *code : 0)) {
         actor->stop = STOP_TRAP;
         uint64_t execute = trap_bits(&replayer->traps, TRAP_EXECUTE), watched = trap_armed(&replayer->traps, actor->task) & ~execute;
         if (hit && watched && trap_is_lost(actor->real)) actor->stop = STOP_LOST;

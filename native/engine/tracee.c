@@ -148,12 +148,13 @@ bool tracee_write(pid_t pid, uint64_t address, const void *from, size_t size)
     return done == size;
 }
 
-bool tracee_is_debug_stop(pid_t tid, int status, uint8_t code)
+int tracee_debug_stop(pid_t tid, int status, uint8_t code)
 {
     enum { INT1 = 0xf1 };
     siginfo_t info;
-    if (!WIFSTOPPED(status) || status >> 8 != SIGTRAP || ptrace(PTRACE_GETSIGINFO, tid, 0, &info)) return false;
-    return info.si_code == TRAP_TRACE_ || info.si_code == TRAP_HWBKPT_ || (info.si_code == TRAP_BRKPT_ && code != INT1);
+    if (!WIFSTOPPED(status) || status >> 8 != SIGTRAP || ptrace(PTRACE_GETSIGINFO, tid, 0, &info)) return 0;
+    bool debug = info.si_code == TRAP_TRACE_ || info.si_code == TRAP_HWBKPT_ || (info.si_code == TRAP_BRKPT_ && code != INT1);
+    return debug ? info.si_code : 0;
 }
 
 bool tracee_wait(pid_t tid, int *status)

@@ -56,8 +56,9 @@ enum { TRAP_FLAG = 0x100, RESUME_FLAG = 0x10000 }; /* in eflags */
    was; or it adds a step that has been before ("KVM: x86: Load DR6 with guest value only before entering .vcpu_run() loop").
    Seen here once in half a million steps, bare, on loaded processors. An int1 of the program has TRAP_BRKPT_ too, an int3 SI_KERNEL. */
 enum { TRAP_BRKPT_ = 1, TRAP_TRACE_ = 2, TRAP_HWBKPT_ = 4 };
-/* Whether a stop is that of a debug exception, which the program has not made itself: `code` is the instruction that was executed. */
-bool tracee_is_debug_stop(pid_t tid, int status, uint8_t code);
+/* Of the stop of a debug exception, which the program has not made itself, one of these; 0 of another stop. `code` is the instruction
+   that was executed. */
+int tracee_debug_stop(pid_t tid, int status, uint8_t code);
 
 /* waitpid for one task, through interruptions; false when it is not ours. */
 bool tracee_wait(pid_t tid, int *status);

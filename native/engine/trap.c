@@ -121,19 +121,18 @@ static uint64_t candidates(const struct trap_set *set, pid_t task, pid_t real, u
 
 bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost)
 {
-    siginfo_t info;
     uint8_t code = 0;
     *hit = 0;
     *lost = false;
     tracee_read(real, registers->rip - 1, &code, sizeof code);
-    if (!tracee_is_debug_stop(real, status, code) || ptrace(PTRACE_GETSIGINFO, real, 0, &info)) return false;
-    if (info.si_code == TRAP_HWBKPT_) {
+    int kind = tracee_debug_stop(real, status, code);
+    if (kind == TRAP_HWBKPT_) {
         *hit = trap_status(set, real);
         return true;
     }
-    if (registers->eflags & TRAP_FLAG) return false; /* a step of its own making; its end, too, has no register's bit */
-    *hit = info.si_code == TRAP_BRKPT_ ? candidates(set, task, real, registers->rip) : trap_status(set, real);
-    *lost = *hit & (*hit - 1) && info.si_code == TRAP_BRKPT_;
+    if (!kind || registers->eflags & TRAP_FLAG) return false; /* a step of its own making; its end, too, has no register's bit */
+    *hit = kind == TRAP_BRKPT_ ? candidates(set, task, real, registers->rip) : trap_status(set, real);
+    *lost = *hit & (*hit - 1) && kind == TRAP_BRKPT_;
     return *hit != 0;
 }
 
