@@ -213,7 +213,7 @@ class DapServer:
         self._reader = TraceReader(self._find(trace if isinstance(trace, str) else None))
         self._session = ReplaySession(self._reader)
         if position is None:
-            self._opened = open_at_failure(self._session)
+            self._opened = open_at_failure(self._session).text
         else:
             self._session.seek(position if isinstance(position, int) else str(position))
             self._opened = str(position)
@@ -228,7 +228,7 @@ class DapServer:
 
     def _configuration_done(self, _: Arguments) -> Body:
         debugger = self._open
-        reason = "exception" if debugger.past is not None else "entry"
+        reason = "exception" if debugger.past is not None or debugger.raising() is not None else "entry"
         self._after.append(lambda: self._stopped(reason, self._opened))
         return None
 

@@ -76,7 +76,7 @@ class Debugger:
         self.raised = False
         """Whether moves stop at each exception that is raised; or, with `uncaught`, at the one that nobody catches."""
         self.uncaught = False
-        self._raises = Raises(session)
+        self.raises = Raises(session)
         self._uncaught_at: list[Place | None] = []
         self._numbers = 0
         self.look()
@@ -94,9 +94,9 @@ class Debugger:
         """The Python stack of the task: live, or of an exception that nobody caught."""
         return stack_of(self.session, self.task) if self.task in self.session.tasks else PythonStack(self.task, ())
 
-    def handled(self) -> PythonStack | None:
-        """The frames of the exception that is being handled."""
-        return handled_stack(self.session, self.task) if self.task in self.session.tasks else None
+    def handled(self, last: bool = True) -> PythonStack | None:
+        """The frames of the exception that is being handled; with `last`, or that is kept as the last one."""
+        return handled_stack(self.session, self.task, last) if self.task in self.session.tasks else None
 
     # Breakpoints
 
@@ -291,13 +291,13 @@ class Debugger:
     def _raised_targets(self) -> list[Target]:
         """What stops at exceptions."""
         wanted = self.raised or (self.uncaught and self._uncaught_place() is not None)
-        return [Target(self._raises.trap().address, kind="raise")] if wanted else []
+        return [Target(self.raises.trap().address, kind="raise")] if wanted else []
 
     def _uncaught_place(self) -> Place | None:
         """Where the exception was raised that nobody caught."""
         if not self._uncaught_at:
             here, task = self.session.place, self.task
-            found = self._raises.uncaught()
+            found = self.raises.uncaught()
             self._uncaught_at.append(self.session.simplified(self.session.place) if found else None)
             self.session.go(here)
             self.look(task)
@@ -353,16 +353,16 @@ class Debugger:
         exits = trace.select(EventFilter((EventKind.EXIT,)), self.session.position + 1, backward=True)
         return next((event.number for event in exits if event.task == end), trace.count)
 
-    def _along(self, move: Callable[[LineWay], bool], backward: bool) -> Stop:
+    def _along(self, move: Callable[[LineWay, int], bool], backward: bool, index: int = 0) -> Stop:
         task, start = self.task, self.session.place
-        raised = self._to_raise() if backward else None
+        thread = Thread(self.session, task)
+        # The line that raised is where a person is already.
+        raising = backward and (self._to_raise() or self.raising() is not None)
+        raised = [(frame.address, frame.line) for frame in thread.frames()[index : index + 1]] if raising else []
         way = LineWay(self.session, task)
-        found = move(way)
-        if found and raised is not None:
-            top = Thread(self.session, task).frames()[0]
-            # The line that raised is where a person is already.
-            if (top.code, top.line) == (raised.code, raised.line):
-                found = move(way)
+        found = move(way, index)
+        if found and [(frame.address, frame.line) for frame in thread.frames()[:1]] == raised:
+            found = move(way, 0)
         if not backward and (stop := self._on_the_way(start)):
             return stop
         if found:
@@ -406,13 +406,12 @@ class Debugger:
     def _met(self, arrival: Arrival) -> list[Breakpoint]:
         return [o for o in self.breakpoints if o.enabled and arrival.target in o.targets and self._accepts(o)]
 
-    def _to_raise(self) -> PythonFrame | None:
-        """From an exception that is over, back to where it was raised: the frame that raised it."""
+    def _to_raise(self) -> bool:
+        """From an exception that is over, back to where it was raised; False where there is none."""
         place = self.raise_of(self.past) if self.past is not None else None
-        if place is None or self.past is None:
-            return None
-        self.session.go(place)
-        return self.past.frames[0]
+        if place is not None:
+            self.session.go(place)
+        return place is not None
 
     def raise_of(self, stack: PythonStack) -> Place | None:
         """Where the innermost frame of a traceback last began the instruction that raised: before this place."""
@@ -432,16 +431,16 @@ class Debugger:
 
     def step(self, backward: bool = False) -> Stop:
         """To another line, of any function of the task."""
-        return self._along(LineWay.rstep if backward else LineWay.step, backward)
+        return self._along(lambda way, _: way.rstep() if backward else way.step(), backward)
 
     def next(self, index: int = 0, backward: bool = False) -> Stop:
         """To another line of frame `index`, or of its caller."""
-        return self._along(lambda way: way.rnext(index) if backward else way.next(index), backward)
+        return self._along(lambda way, at: way.rnext(at) if backward else way.next(at), backward, index)
 
     def until(self, index: int = 0, line: int | None = None, backward: bool = False) -> Stop:
         """To a later line of frame `index` (backward: to an earlier one), or out of it."""
-        return self._along(lambda way: way.runtil(index, line) if backward else way.until(index, line), backward)
+        return self._along(lambda way, at: way.runtil(at, line) if backward else way.until(at, line), backward, index)
 
     def leave(self, index: int = 0, backward: bool = False) -> Stop:
         """To where frame `index` has returned; backward: to the line that called it."""
-        return self._along(lambda way: way.rleave(index) if backward else way.leave(index), backward)
+        return self._along(lambda way, at: way.rleave(at) if backward else way.leave(at), backward, index)

@@ -3,46 +3,123 @@
 from __future__ import annotations
 
 import os
-import re
+import signal
+from dataclasses import dataclass
 
 from ..errors import PyrrError
 from ..events import EndEvent, ExitEvent
 from ..processes import processes
+from ..pythonstack import PythonFrame
+from .breakpoints import matches, target_of_function
+from .debugger import Debugger
 from .place import python_stack
-from .position import Named, Output
+from .position import Named
+from .report import Report, last_report
 from .session import ReplaySession
+from .traps import Place
 
-_TRACEBACK = re.compile(rb"^Traceback \(most recent call last\):")
+_SIGNAL_BITS = 0x7F
+_MOST_RAISES = 64  # that are looked at behind the last time that a line is come to
+_EXIT_EVENTS = 20_000  # how far before the exit of a program what ended it is sought
 
 
-def open_at_failure(session: ReplaySession) -> str:
-    """Goes to where the program failed, or else to where its own Python code begins. What it is, in words."""
+@dataclass(frozen=True)
+class Opening:
+    """Where a trace is opened: what is there, in words that follow "at", and which frame is of interest."""
+
+    text: str
+    frame: int = 0
+
+
+def open_at_failure(session: ReplaySession) -> Opening:
+    """Goes to where the program failed, or else to where its own Python code begins."""
     end = session.trace.end
     if not isinstance(end, EndEvent):
         session.seek(session.trace.count)
-        return "the recording is cut: this is its end"
-    if end.status & 0x7F:
-        session.seek(Named("exit"))
-        return "the end of the program, by a signal"
+        return Opening("the end of the recording, which is cut")
+    ended_by = end.status & _SIGNAL_BITS
+    # A Python program that nobody keeps from KeyboardInterrupt ends itself by SIGINT, when no Python is left.
+    if end.status and ended_by in (0, signal.SIGINT) and (opening := _at_report(session)):
+        return opening
     if end.status:
-        try:
-            session.seek(Output(_TRACEBACK, -1))
-            return "the traceback is about to be printed"
-        except PyrrError:
-            session.seek(Named("exit"))
-            return "the program is about to fail, without a traceback"
+        session.seek(Named("exit"))
+        if ended_by:
+            return Opening("the end of the program, by a signal")
+        return _at_exception_of_exit(session) or Opening("the end of the program, which fails without a traceback")
     session.seek(0)
     if session.run_until(_runs_main) or _run_to_script(session):
-        return "the beginning of the Python program"
+        return Opening("the beginning of the Python program")
     session.seek(session.trace.count)
-    return "the end: no event is in Python code of the program's own"
+    return Opening("the end: no event is in Python code of the program's own")
+
+
+def _at_report(session: ReplaySession) -> Opening | None:
+    """Goes to the last failure that was printed: to its exception, or, while that lives, to its printing."""
+    report = last_report(session.trace)
+    if report is None:
+        return None
+    session.seek(report.event)
+    debugger = Debugger(session)
+    if debugger.stack().exception is None and debugger.handled(last=False) is None and report.line:
+        try:
+            frame = _to_exception_of(debugger, report)
+        except PyrrError:
+            frame = None
+        if frame is not None:
+            return Opening("the exception of the failure that is printed last", frame)
+        session.seek(report.event)
+    return Opening("the failure that is about to be printed")
+
+
+def _to_exception_of(debugger: Debugger, report: Report) -> int | None:
+    """Goes to where the exception was raised that a report is about: the frame that it names, or None."""
+    session, before = debugger.session, debugger.session.position
+    if not debugger.runs.backward(debugger.line_targets(report.file, report.line), 0, lambda _: True):
+        return None
+    task, seen = session.midway, 0
+    found: tuple[Place, int] | None = None
+
+    def is_over() -> bool:
+        """Whether the frame has been left: of what is raised below it, the last one is what it was left by."""
+        nonlocal seen, found
+        seen += 1
+        if session.midway != task:
+            return seen == _MOST_RAISES
+        name, _ = debugger.raised_here(task) or ("", "")
+        frame = _frame_of(report, python_stack(session, task))
+        if frame is not None and report.exception in ("", name.rpartition(".")[2]):
+            found = session.place, frame
+        return frame is None or seen == _MOST_RAISES
+
+    debugger.raises.forward(before, is_over)
+    if found is None:
+        return None
+    session.go(found[0])
+    return found[1]
+
+
+def _frame_of(report: Report, frames: tuple[PythonFrame, ...]) -> int | None:
+    places = enumerate((frame.file, frame.line) for frame in frames)
+    return next((at for at, (file, line) in places if line == report.line and matches(file, report.file)), None)
+
+
+def _at_exception_of_exit(session: ReplaySession) -> Opening | None:
+    """From the exit, where no Python is left, to the SystemExit that ended the program."""
+    debugger = Debugger(session)
+    if debugger.stack().frames:
+        return None
+    least = max(0, session.position - _EXIT_EVENTS)
+    try:
+        if debugger.raises.backward(least, lambda: (debugger.raised_here(session.midway) or ("",))[0] == "SystemExit"):
+            return Opening("the exception that ends the program")
+    except PyrrError:
+        pass
+    session.seek(Named("exit"))
+    return None
 
 
 def _run_to_script(session: ReplaySession) -> bool:
     """Goes to the first line of a script that makes no system call, between two events."""
-    from .breakpoints import target_of_function
-    from .debugger import Debugger
-
     words = [word for process in processes(session.trace.events()) for word in process.arguments[1:]]
     debugger = Debugger(session)
     for word in dict.fromkeys(word for word in words if word.endswith(".py")):

@@ -128,13 +128,14 @@ class Prompt:
 
     # The user's side
 
-    def greet(self, where: str) -> None:
-        """Says what was opened, where, and how to go on."""
+    def greet(self, where: str, frame: int = 0) -> None:
+        """Says what was opened, where, and how to go on; looks at a frame."""
         command = shlex.join(map(str, self.session.trace.header["command"]))
         self.say(f"{self.session.trace.path}: {command}, {self.session.trace.count} events. 'help' lists the commands.")
         self.say(f"at {where}:")
         if self.stack.exception is None and (handled := self.debugger.handled()):
             self._take(handled)
+        self.index = frame
         self.show()
 
     def run(self, lines: Iterator[str]) -> None:

@@ -71,13 +71,16 @@ class Raises:
         return False
 
     def uncaught(self) -> bool:
-        """To where the exception was raised that nobody caught at the end; False if there is none."""
+        """To where the exception of the failure was raised, which nobody caught or which is reported; False if there is
+        none."""
         from .debugger import Debugger
         from .opening import open_at_failure
 
         session = self._session
         open_at_failure(session)
         debugger = Debugger(session)
+        if debugger.raising() is not None:
+            return True
         stack = stack_of(session, debugger.task) if debugger.task in session.tasks else None
         if stack is not None and stack.exception is None:
             stack = debugger.handled()

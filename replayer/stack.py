@@ -81,13 +81,14 @@ def stack_of(session: ReplaySession, task: int) -> PythonStack:
     return PythonStack(task, thread.frames, None, interpreter.variables())
 
 
-def handled_stack(session: ReplaySession, task: int) -> PythonStack | None:
-    """The frames of the exception that a task is handling, or that nobody caught; None if there is none."""
+def handled_stack(session: ReplaySession, task: int, last: bool = True) -> PythonStack | None:
+    """The frames of the exception that a task is handling or, with `last`, of the one that sys.last_traceback keeps:
+    nobody caught it, or pytest is behind a failed test. None if there is none."""
     interpreter = interpreter_of(session, task)
     thread = python_thread(session, task)
     if interpreter is None or thread is None:
         return None
-    found = interpreter.handled(thread) or interpreter.last_traceback()
+    found = interpreter.handled(thread) or (interpreter.last_traceback() if last else None)
     return _of_traceback(task, found, interpreter.variables()) if found else None
 
 

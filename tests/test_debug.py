@@ -379,14 +379,14 @@ def test_on_a_terminal(recorded: Callable[[str], Path]) -> None:
 @pytest.mark.parametrize(
     ("name", "where"),
     [
-        ("traceback_crash", "the traceback is about to be printed"),
+        ("traceback_crash", "the failure that is about to be printed"),
         ("segfault", "the end of the program, by a signal"),
         ("threads_queue", "the beginning of the Python program"),
     ],
 )
 def test_where_it_opens(name: str, where: str, recorded: Callable[[str], Path]) -> None:
     with TraceReader(recorded(name)) as reader, ReplaySession(reader) as session:
-        assert open_at_failure(session) == where
+        assert open_at_failure(session).text == where
         opened = Session(session)
         if name == "threads_queue":
             outermost = opened.prompt.stack.frames[-1]

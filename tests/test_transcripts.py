@@ -29,7 +29,6 @@ locals
 until 15
 seek exception
 rnext
-rnext
 p result, amount
 """
 

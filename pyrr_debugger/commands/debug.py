@@ -26,15 +26,16 @@ def command(trace: str | None, to: Position | None) -> None:
     """Look at a program of TRACE at any position, and move forward and backward.
 
     Opens at the failure: where the traceback of an uncaught exception is about to be printed, with the frames and the
-    variables that it left, or where a signal ends the program; else where the program's Python code begins. The
-    commands are pdb's, and their reverse (rs, rn, rc, ...); 'help' lists them.
+    variables that it left; where a failed test of pytest or unittest raised its exception; at sys.exit(); or where a
+    signal ends the program. Else where the program's Python code begins. The commands are pdb's, and their reverse
+    (rs, rn, rc, ...); 'help' lists them.
 
     \b
     pyrr debug
     pyrr debug app-3 --to 'output:/^listening/'
     printf 'where\\nlocals\\nrstep\\n' | pyrr debug
     """
-    from ..replayer.opening import open_at_failure
+    from ..replayer.opening import Opening, open_at_failure
     from ..replayer.session import ReplaySession
 
     with TraceReader(home.find(trace)) as reader, ReplaySession(reader) as session:
@@ -42,13 +43,13 @@ def command(trace: str | None, to: Position | None) -> None:
             signal.signal(signal.SIGINT, lambda *_: session.interrupt())
         else:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        where = "the position asked for"
         if to is None:
-            where = open_at_failure(session)
+            opening = open_at_failure(session)
         else:
+            opening = Opening("the position asked for")
             session.seek(to)
         prompt = Prompt(session, sys.stdout)
-        prompt.greet(where)
+        prompt.greet(opening.text, opening.frame)
         prompt.run(_typed(prompt) if sys.stdin.isatty() else _read())
 
 

@@ -50,7 +50,12 @@ def command(trace: str | None, to: Position, commands: tuple[str, ...], batch: b
     folder = tempfile.mkdtemp(prefix="pyrr-gdb-")
     address = os.path.join(folder, "socket")
     reading, writing = os.pipe()
+    # In the child a KeyboardInterrupt amid what CPython does behind a fork is printed, and ignored.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     server = os.fork()
+    if server == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # gdb's own, which tells us
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     if server == 0:
         os.close(reading)
         _serve_and_exit(path, position, address, writing)
@@ -75,7 +80,6 @@ def _serve_and_exit(path: str, position: int, address: str, ready: int) -> NoRet
     from ..replayer.session import ReplaySession
 
     parent, status = os.getppid(), 1
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # gdb's own, which tells us
     try:
         with TraceReader(path) as reader, ReplaySession(reader) as session, listener(address) as listening:
             session.seek(position)
