@@ -10,7 +10,7 @@ from .encoded import encoded
 from .errors import TraceError
 from .events import EndEvent, decode
 from .light import NamedTuple
-from .trace_format import CHECKPOINTS, HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, hash_of
+from .trace_format import CHECKPOINTS, HEAD, HEAD_BYTES, HEAD_CRC, READABLE, SKIPPABLE_MAGIC, EventKind, hash_of
 from .trace_place import place_of
 from .wire import UnpackException, unpacked
 from .zstd import zstandard
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _LARGEST_FRAME = 1 << 32
 _KEPT_CHUNKS = 4
+_CALLS = 1 << 12  # Linux has some hundred system calls
 _PART = 1 << 18  # bytes of a stored file that are read at a time
 
 
@@ -49,7 +50,7 @@ class _Indexed(NamedTuple):
 
 class EventFilter(NamedTuple):
     """Events that are looked for in a long trace without decoding the others: of some kinds, system calls by their
-    numbers, and those that wrote to stdout or stderr."""
+    numbers, and those that wrote to stdout or stderr. A number that no kernel has lets every call through."""
 
     kinds: tuple[int, ...] = ()
     calls: tuple[int, ...] = ()
@@ -282,8 +283,9 @@ class TraceReader:
         until = self.count if until is None else min(until, self.count)
         if start >= until or not any(wanted):
             return
-        kinds = sum(1 << kind for kind in set(wanted.kinds))
-        calls = bytes(number in wanted.calls for number in range(max(wanted.calls, default=-1) + 1))
+        unknown = any(number >= _CALLS for number in wanted.calls)
+        kinds = sum(1 << kind for kind in {*wanted.kinds, *([EventKind.SYSCALL] if unknown else [])})
+        calls = bytes(number in wanted.calls for number in range(min(_CALLS, max(wanted.calls, default=-1) + 1)))
         indexes = range(self.chunk_of(start), self.chunk_of(until - 1) + 1)
         for index in reversed(indexes) if backward else indexes:
             chunk, first = self._index(index), self.chunks[index].first

@@ -212,7 +212,7 @@ class Occurrence:
         if self.kind == "signal":
             return EventFilter((EventKind.SIGNAL, EventKind.STOPPED, EventKind.EXIT))
         row = BY_NAME.get(self.name)
-        return EventFilter((EventKind.EXEC,), (row.number,) if row else ())
+        return EventFilter((EventKind.EXEC,), (row.number if row else int(self.name.rpartition("_")[2], 16),))
 
     def resolve(self, trace: TraceReader) -> int:
         events = trace.select(self.wanted, backward=self.which < 0)

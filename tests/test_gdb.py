@@ -228,6 +228,9 @@ def test_memory_and_moves(session: ReplaySession) -> None:
     assert b'write(1, "begin 2' in bytes.fromhex(answers[3].decode())
     assert talk(session, b"bc")[0].endswith(b"replaylog:begin;")
     assert talk(session, b"c")[0].endswith(b"replaylog:end;")
+    # No kernel has such a call: once a table was made as long as the number.
+    assert talk(session, b"QCatchSyscalls:1;1;6a64f5931", b"bc")[1].endswith(b"syscall_entry:1;")
+    assert talk(session, b"QCatchSyscalls:1;6a64f5931", b"bc")[1].endswith(b"replaylog:begin;")
 
 
 def test_what_is_written_goes_when_the_program_moves(session: ReplaySession) -> None:

@@ -78,6 +78,16 @@ def test_calls_and_signals(one_interpreter: Interpreter, tmp_path: Path) -> None
     assert _numbers(trace, "signal:SIGALRM", "signal:SIGALRM#2", "signal:SIGALRM#-1") == [*alarms[:2], alarms[-1]]
 
 
+def test_calls_without_a_name(one_interpreter: Interpreter, tmp_path: Path) -> None:
+    program = "import ctypes\ncall = ctypes.CDLL(None).syscall\nfor number in 5000, 1000000, 5000:\n    call(number)"
+    harness.record(tmp_path / "trace", one_interpreter.path, "-c", program)
+    calls = {name: [] for name in ("syscall_0x1388", "syscall_0xf4240")}
+    for event in harness.dump(tmp_path / "trace"):
+        calls.get(event["name"], []).append(event["event"])
+    found = _numbers(tmp_path / "trace", "syscall:syscall_0x1388#-1", "syscall:syscall_0xf4240")
+    assert found == [calls["syscall_0x1388"][1], *calls["syscall_0xf4240"]]
+
+
 def test_a_signal_that_kills(one_interpreter: Interpreter, tmp_path: Path) -> None:
     trace = _record("segfault", one_interpreter, tmp_path)
     (number,) = _numbers(trace, "signal:SIGSEGV#-1")
