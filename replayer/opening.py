@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import PyrrError
@@ -19,7 +20,7 @@ from .session import ReplaySession
 from .traps import Place
 
 _SIGNAL_BITS = 0x7F
-_MOST_RAISES = 64  # that are looked at behind the last time that a line is come to
+_MOST_RAISES = 64  # that are looked at: behind a line that a report names, or before the exit
 _EXIT_EVENTS = 20_000  # how far before the exit of a program what ended it is sought
 
 
@@ -38,10 +39,11 @@ def open_at_failure(session: ReplaySession) -> Opening:
         session.seek(session.trace.count)
         return Opening("the end of the recording, which is cut")
     ended_by = end.status & _SIGNAL_BITS
-    # A Python program that nobody keeps from KeyboardInterrupt ends itself by SIGINT, when no Python is left.
-    if end.status and ended_by in (0, signal.SIGINT) and (opening := _at_report(session)):
-        return opening
     if end.status:
+        report = last_report(session.trace) if ended_by in (0, signal.SIGINT) else None
+        # Of an uncaught KeyboardInterrupt Python ends itself by SIGINT, when nothing of the program is left.
+        if report and (not ended_by or report.exception == KeyboardInterrupt.__name__):
+            return _at_report(session, report)
         session.seek(Named("exit"))
         if ended_by:
             return Opening("the end of the program, by a signal")
@@ -53,20 +55,15 @@ def open_at_failure(session: ReplaySession) -> Opening:
     return Opening("the end: no event is in Python code of the program's own")
 
 
-def _at_report(session: ReplaySession) -> Opening | None:
-    """Goes to the last failure that was printed: to its exception, or, while that lives, to its printing."""
-    report = last_report(session.trace)
-    if report is None:
-        return None
+def _at_report(session: ReplaySession, report: Report) -> Opening:
+    """Goes to a failure that was printed: to its exception, or, while that lives, to its printing."""
     session.seek(report.event)
     debugger = Debugger(session)
     if debugger.stack().exception is None and debugger.handled(last=False) is None and report.line:
-        try:
+        with suppress(PyrrError):
             frame = _to_exception_of(debugger, report)
-        except PyrrError:
-            frame = None
-        if frame is not None:
-            return Opening("the exception of the failure that is printed last", frame)
+            if frame is not None:
+                return Opening("the exception of the failure that is printed last", frame)
         session.seek(report.event)
     return Opening("the failure that is about to be printed")
 
@@ -89,7 +86,7 @@ def _to_exception_of(debugger: Debugger, report: Report) -> int | None:
         frame = _frame_of(report, python_stack(session, task))
         if frame is not None and report.exception in ("", name.rpartition(".")[2]):
             found = session.place, frame
-        return frame is None or seen == _MOST_RAISES
+        return (frame is None and found is not None) or seen == _MOST_RAISES
 
     debugger.raises.forward(before, is_over)
     if found is None:
@@ -108,12 +105,18 @@ def _at_exception_of_exit(session: ReplaySession) -> Opening | None:
     debugger = Debugger(session)
     if debugger.stack().frames:
         return None
-    least = max(0, session.position - _EXIT_EVENTS)
-    try:
-        if debugger.raises.backward(least, lambda: (debugger.raised_here(session.midway) or ("",))[0] == "SystemExit"):
-            return Opening("the exception that ends the program")
-    except PyrrError:
-        pass
+    seen, found = 0, False
+
+    def accept() -> bool:
+        nonlocal seen, found
+        seen += 1
+        found = (debugger.raised_here(session.midway) or ("",))[0] == SystemExit.__name__
+        return found or seen == _MOST_RAISES
+
+    with suppress(PyrrError):
+        debugger.raises.backward(max(0, session.position - _EXIT_EVENTS), accept)
+    if found:
+        return Opening("the exception that ends the program")
     session.seek(Named("exit"))
     return None
 
