@@ -169,7 +169,9 @@ class TickEvent(NamedTuple):
     waits: bool
     """Ticks do not tell the place: in a loop that waits, the task has these registers again and again."""
     written: tuple[tuple[int, bytes], ...]
-    """What that loop writes, addresses and contents, as it was left."""
+    """What that loop changes, addresses and contents, as it was left."""
+    kept: tuple[tuple[int, bytes], ...]
+    """What it uses and does not change: with the registers, what tells the place."""
 
 
 class ContinuedEvent(NamedTuple):
@@ -286,8 +288,8 @@ def _signal(head: Head, items: Sequence[Any]) -> Event:
 
 def _tick(head: Head, items: Sequence[Any]) -> Event:
     ticks, registers = _typed(items, int, bytes)[:2]
-    written = _memory(*_typed(items[3:4], list)) if len(items) > 3 else ()
-    return TickEvent(*head, ticks, registers, len(items) > 2, written)
+    written, kept = (_memory(*_typed(items[at : at + 1], list)) if len(items) > at else () for at in (3, 4))
+    return TickEvent(*head, ticks, registers, len(items) > 2, written, kept)
 
 
 def _exit(head: Head, items: Sequence[Any]) -> Event:

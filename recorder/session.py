@@ -314,13 +314,20 @@ class RecordingSession:
         raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
 
     def _waits(self, task: int, process: int, loop: bytes) -> None:
-        """A task amid a loop that may wait for another rests there, if it can be told what the loop writes."""
-        from .spin import written
+        """A task amid a loop that comes back to its registers rests there, if it waits for another."""
+        from . import spin
 
-        ranges = written(loop, lambda address, size: _engine.read(task, address, size))
-        if ranges is not None:
-            self._complete([(address, _engine.read(task, address, size)) for address, size in ranges])
-            self._engine.rest()
+        def read(address: int, size: int) -> bytes:
+            return _engine.read(task, address, size)
+
+        with suppress(OSError):
+            turn = spin.turn(loop, read)
+            before = {part: read(*part) for part in turn.written} if turn else {}
+            if turn is None or not self._engine.turn():
+                return
+            changed = [part for part, content in before.items() if read(*part) != content]
+            if not turn.depends_on(changed):
+                self._engine.rest(_contents(changed, read), _contents(spin.without(turn.used, changed), read))
 
     def _follows(self, process: int) -> bool:
         """Whether a process that has just executed a program is one of those to record."""
@@ -674,6 +681,11 @@ def _copied(task: int, nr: int, args: tuple[int, ...], result: int) -> bytes:
         end = next(d.pos for d in procfs.descriptors(task) if d.number == descriptor)
     with open(f"/proc/{task}/fd/{descriptor}", "rb") as file:
         return os.pread(file.fileno(), result, end - result)
+
+
+def _contents(parts: list[tuple[int, int]], read: Callable[[int, int], bytes]) -> list[object]:
+    """Addresses of parts of memory, each with what is there."""
+    return [item for part in parts for item in (part[0], read(*part))]
 
 
 def _write_failure(writer: TraceWriter) -> str:

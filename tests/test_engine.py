@@ -91,7 +91,7 @@ shapes = {
     EventKind.START: st.tuples(pairs, datas),
     EventKind.STOPPED: st.tuples(st.integers(0, 70)),
     EventKind.CONTINUED: st.tuples(),
-    EventKind.TICK: st.tuples(numbers, datas),
+    EventKind.TICK: st.one_of(st.tuples(numbers, datas), st.tuples(numbers, datas, st.just(1), pairs, pairs)),
     EventKind.FAULT: st.tuples(numbers),
     EventKind.BRANCH: st.tuples(
         st.text(max_size=5),

@@ -159,6 +159,7 @@ PROGRAMS = {
     "odd_stacks": [],
     "own_dispatch": [],
     "own_segments": [],
+    "progress_in_memory": [],
     "red_zone": [],
     "registers_in_use": [],
     "signal_in_libc_calls": [],

@@ -427,10 +427,22 @@ static PyObject *Recorder_complete(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *Recorder_rest(PyObject *self, PyObject *args)
+static PyObject *Recorder_turn(PyObject *self, PyObject *args)
 {
     (void)args;
-    recorder_rest(&((Recorder *)self)->state);
+    return PyBool_FromLong(recorder_turn(&((Recorder *)self)->state));
+}
+
+static PyObject *Recorder_rest(PyObject *self, PyObject *args)
+{
+    PyObject *changed, *kept;
+    struct buffer packed[2] = {0};
+    if (!PyArg_ParseTuple(args, "O!O!", &PyList_Type, &changed, &PyList_Type, &kept)) return NULL;
+    bool whole = pack(&packed[0], changed) && pack(&packed[1], kept);
+    if (whole) recorder_rest(&((Recorder *)self)->state, &packed[0], &packed[1]);
+    buffer_free(&packed[0]);
+    buffer_free(&packed[1]);
+    if (!whole) return NULL;
     Py_RETURN_NONE;
 }
 
@@ -626,7 +638,8 @@ static PyMethodDef Recorder_methods[] = {
     {"take", Recorder_take, METH_NOARGS, "take() -> (first, count, data, time): the events since the last time, and when the last one was."},
     {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items): append an event of policy."},
     {"complete", Recorder_complete, METH_VARARGS, "complete(outputs[, sent]): add outputs, addresses and contents in turn, to the pending call."},
-    {"rest", Recorder_rest, METH_NOARGS, "rest(): the task of the last request waits where it is; what its loop writes has been given to complete()."},
+    {"turn", Recorder_turn, METH_NOARGS, "turn(): one more turn of the loop of the last request; whether it was the same."},
+    {"rest", Recorder_rest, METH_VARARGS, "rest(changed, kept): the task of the last request waits where it is; of what its loop changes, and of what it uses and does not change, addresses and contents in turn."},
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> list: what the subject's call has read, addresses and contents in turn."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
     {"install", Recorder_install, METH_VARARGS, "install(task, near) -> bool: put the agent into a new program."},

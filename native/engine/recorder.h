@@ -176,8 +176,11 @@ void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
 int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
 enum request recorder_run(struct recorder *recorder);
-/* After REQUEST_WAITS: the subject rests where it is until others have run, and what `extra` has is what its loop writes. */
-void recorder_rest(struct recorder *recorder);
+/* After REQUEST_WAITS: one more turn of the loop, by steps; whether it was the same, and the subject has come back. */
+bool recorder_turn(struct recorder *recorder);
+/* And then: the subject rests where it is until others have run. What its loop changes, and what it uses and does not change, are arrays
+   of the wire, of addresses and contents in turn. */
+void recorder_rest(struct recorder *recorder, const struct buffer *changed, const struct buffer *kept);
 
 /* A task that stands still, traced by us, amid a program that is recorded from here on (adopt.c). `memory_of`: a task that has been
    adopted and has the same address space, 0 if none has. `continues`: replay has it right behind its last event, from where

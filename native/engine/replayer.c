@@ -697,8 +697,24 @@ static bool waits_there(struct actor *actor, const struct user_regs_struct *plac
     return false;
 }
 
-/* Runs a task on to where it waited for another (spin.c): where it has these registers and comes back to them. */
-static bool run_to_place(struct replayer *replayer, struct actor *actor, const struct user_regs_struct *place)
+/* Whether memory is as it was recorded. */
+static bool is_kept(const struct actor *actor, struct cursor cursor)
+{
+    size_t count = read_array(&cursor);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        size_t size;
+        uint64_t address = read_unsigned(&cursor);
+        const uint8_t *recorded = read_binary(&cursor, &size);
+        uint8_t present[STRING_LIMIT];
+        if (cursor.bad || size > sizeof present) return false;
+        if (tracee_read(actor->real, address, present, size) != size || memcmp(present, recorded, size) != 0) return false;
+    }
+    return !cursor.bad;
+}
+
+/* Runs a task on to where it waited for another (spin.c): where it has these registers, and memory is as the loop has left it. Older
+   traces do not have that: where it comes back to its registers. */
+static bool run_to_place(struct replayer *replayer, struct actor *actor, const struct user_regs_struct *place, const struct cursor *kept)
 {
     int status = SIGTRAP << 8;
     replayer_prepare(replayer, actor);
@@ -707,7 +723,7 @@ static bool run_to_place(struct replayer *replayer, struct actor *actor, const s
     if (trap_arm_place(actor->real, place->rip) || tracee_get_registers(actor->real, &actor->registers)) return false;
     bool come = false, runs = true;
     while (runs && !come) {
-        come = tracee_same_place(&actor->registers, place) && waits_there(actor, place, &status);
+        come = tracee_same_place(&actor->registers, place) && (kept ? is_kept(actor, *kept) : waits_there(actor, place, &status));
         runs = come || (status >> 8 == SIGTRAP && (actor->registers.rip != place->rip || set_resume_flag(actor, true))
                         && run_once(replayer, actor, false, &status) && status >> 8 == SIGTRAP && actor->registers.rip == place->rip);
     }
@@ -724,11 +740,13 @@ static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, st
     if (cursor->bad || size != sizeof recorded) return damaged(replayer);
     memcpy(&recorded, registers, sizeof recorded);
     if (items > NUMBERS_IN_HEAD + 2) {
-        if (actor->stop != (ticks ? STOP_TICK : STOP_NONE) || !run_to_place(replayer, actor, &recorded))
-            return diverge(replayer, "the replay does not come to %#llx, where the task waited for another", recorded.rip);
         const struct origin origin = {replayer->chunk, replayer->cursor.at};
         read_unsigned(cursor);
-        bool writes = items > NUMBERS_IN_HEAD + 3;
+        bool writes = items > NUMBERS_IN_HEAD + 3, keeps = items > NUMBERS_IN_HEAD + 4;
+        struct cursor kept = *cursor;
+        if (keeps) read_skip(&kept);
+        if (actor->stop != (ticks ? STOP_TICK : STOP_NONE) || !run_to_place(replayer, actor, &recorded, keeps ? &kept : NULL))
+            return diverge(replayer, "the replay does not come to %#llx, where the task waited for another", recorded.rip);
         if (writes && replayer->noted) note_outputs(replayer, *cursor);
         if (writes && !write_outputs(actor, *cursor, &origin)) return diverge(replayer, "what the task wrote while it waited is not there");
         actor->stop = STOP_NONE;
