@@ -59,7 +59,12 @@ def _at_report(session: ReplaySession, report: Report) -> Opening:
     """Goes to a failure that was printed: to its exception, or, while that lives, to its printing."""
     session.seek(report.event)
     debugger = Debugger(session)
-    if debugger.stack().exception is None and debugger.handled(last=False) is None and report.line:
+    stack = debugger.stack()
+    if stack.exception is None:
+        stack = debugger.handled(last=False) or stack
+    lives = stack.exception
+    # Of a group each exception is printed, and the group itself lives.
+    if report.line and (lives is None or report.exception not in ("", lives.type_name.rpartition(".")[2])):
         with suppress(PyrrError):
             frame = _to_exception_of(debugger, report)
             if frame is not None:

@@ -13,7 +13,8 @@ from .output import last_writes
 
 _STREAMS = (1, 2)
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")  # on a terminal, of CPython from 3.13 on and of pytest
-_TRACEBACK = re.compile(rb"Traceback \(most recent call last\):")
+_MARGIN = re.compile(rb" *[|+] ")  # of an exception group, and of what is in it
+_TRACEBACK = re.compile(rb"(?:Exception Group )?Traceback \(most recent call last\):")
 _FRAME = re.compile(rb'  File "(.+)", line (\d+)')
 _NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
 _EXCEPTION = re.compile(rb"(%b)(?::|$)" % _NAME)
@@ -60,7 +61,9 @@ def _lines(written: Iterable[tuple[SyscallEvent, bytes]], stream: int) -> Iterat
 
 def _reports(lines: Iterator[tuple[SyscallEvent, bytes]]) -> Iterator[Report]:
     traceback: Report | None = None
-    for event, line in lines:
+    for event, text in lines:
+        margin = _MARGIN.match(text)
+        line = text[margin.end() :] if margin else text
         if _TRACEBACK.match(line):
             if traceback:
                 yield traceback

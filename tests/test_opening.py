@@ -59,6 +59,18 @@ def wait(turns):
         last = turns
 wait(0)
 """
+GROUP = """
+import asyncio
+async def fetch(number):
+    await asyncio.sleep(0)
+    if number == 2:
+        raise ValueError(f"bad {number}")
+async def main():
+    async with asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(fetch(number))
+asyncio.run(main())
+"""
 EXIT = """
 import atexit, sys
 atexit.register(print, "bye")
@@ -142,6 +154,20 @@ def test_an_exit_with_a_status(interpreter: Interpreter, tmp_path: Path) -> None
         assert place(prompt) == ("main", 6)
 
 
+def test_an_exception_group(interpreter: Interpreter, tmp_path: Path) -> None:
+    """At the last of its exceptions, which was raised long before."""
+    if interpreter.version < (3, 11):
+        pytest.skip("has no groups")
+    program = tmp_path / "group.py"
+    program.write_text(GROUP)
+    assert harness.record(tmp_path / "trace", interpreter.path, program).status == 1
+    with opened(tmp_path / "trace") as (prompt, text, out):
+        assert text == "the exception of the failure that is printed last"
+        assert "ValueError('bad 2') is raised" in out.getvalue()
+        assert place(prompt) == ("fetch", 6)
+        assert str(prompt.stack.locals(0)["number"]) == "2"
+
+
 def test_a_status_without_an_exception(tmp_path: Path) -> None:
     assert harness.record(tmp_path / "trace", "/bin/false").status == 1
     with opened(tmp_path / "trace") as (prompt, text, _):
@@ -163,6 +189,8 @@ def test_reports_however_they_are_written() -> None:
         (b"test_c.py:30: in test_c\n" + b"lib/d.py:4: in d\nE   KeyError\n", ("lib/d.py", 4, "")),
         (first + b"x.py:3: UserWarning: text\n", ("a.py", 1, "Error")),
         (b"Traceback (most recent call last):\n", ("", 0, "")),
+        (b'  + Exception Group Traceback (most recent call last):\n  |   File "e.py", line 5, in h\n', ("e.py", 5, "")),
+        (b"    | " + first.replace(b"\n", b"\n    | ") + b"\n    +------\n", ("a.py", 1, "Error")),
     ]:
         for _ in range(20):
             cuts = sorted(chance.choices(range(len(text)), k=5))
