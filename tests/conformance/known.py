@@ -2,7 +2,7 @@
 
 SPIN = "a thread spins on memory which another one writes, in a way in which its registers do not come back"
 COMPUTES = "a task that computes without a system call or a tick is not preempted: the others wait for it"
-COUNTS = "a loop that goes on until a counter in memory says so computes: it is not taken for waiting, and not preempted"
+COUNTS = "a loop that goes on until a counter in memory says so computes: it is not taken for waiting"
 
 LOAD = "the test allows 5 s for the start of five workers, or less, which a busy machine and a recording do not keep"
 PTRACE = "the program traces others itself: a task has one tracer, so that it gets EPERM, as under any other"
