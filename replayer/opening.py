@@ -19,7 +19,6 @@ from .report import Report, last_report
 from .session import ReplaySession
 from .traps import Place
 
-_SIGNAL_BITS = 0x7F
 _MOST_RAISES = 64  # that are looked at: behind a line that a report names, or before the exit
 _EXIT_EVENTS = 20_000  # how far before the exit of a program what ended it is sought
 
@@ -38,7 +37,7 @@ def open_at_failure(session: ReplaySession) -> Opening:
     if not isinstance(end, EndEvent):
         session.seek(session.trace.count)
         return Opening("the end of the recording, which is cut")
-    ended_by = end.status & _SIGNAL_BITS
+    ended_by = os.WTERMSIG(end.status)
     if end.status:
         report = last_report(session.trace) if ended_by in (0, signal.SIGINT) else None
         # Of an uncaught KeyboardInterrupt Python ends itself by SIGINT, when nothing of the program is left.
@@ -78,22 +77,21 @@ def _to_exception_of(debugger: Debugger, report: Report) -> int | None:
     session, before = debugger.session, debugger.session.position
     if not debugger.runs.backward(debugger.line_targets(report.file, report.line), 0, lambda _: True):
         return None
-    task, seen = session.midway, 0
+    task = session.midway
     found: tuple[Place, int] | None = None
 
     def is_over() -> bool:
         """Whether the frame has been left: of what is raised below it, the last one is what it was left by."""
-        nonlocal seen, found
-        seen += 1
+        nonlocal found
         if session.midway != task:
-            return seen == _MOST_RAISES
+            return False
         name, _ = debugger.raised_here(task) or ("", "")
         frame = _frame_of(report, python_stack(session, task))
         if frame is not None and report.exception in ("", name.rpartition(".")[2]):
             found = session.place, frame
-        return (frame is None and found is not None) or seen == _MOST_RAISES
+        return frame is None and found is not None
 
-    debugger.raises.forward(before, is_over)
+    debugger.raises.forward(before, is_over, _MOST_RAISES)
     if found is None:
         return None
     session.go(found[0])
@@ -110,18 +108,14 @@ def _at_exception_of_exit(session: ReplaySession) -> Opening | None:
     debugger = Debugger(session)
     if debugger.stack().frames:
         return None
-    seen, found = 0, False
+    least = max(0, session.position - _EXIT_EVENTS)
 
-    def accept() -> bool:
-        nonlocal seen, found
-        seen += 1
-        found = (debugger.raised_here(session.midway) or ("",))[0] == SystemExit.__name__
-        return found or seen == _MOST_RAISES
+    def exits() -> bool:
+        return (debugger.raised_here(session.midway) or ("",))[0] == SystemExit.__name__
 
     with suppress(PyrrError):
-        debugger.raises.backward(max(0, session.position - _EXIT_EVENTS), accept)
-    if found:
-        return Opening("the exception that ends the program")
+        if debugger.raises.backward(least, exits, _MOST_RAISES):
+            return Opening("the exception that ends the program")
     session.seek(Named("exit"))
     return None
 

@@ -7,7 +7,8 @@ first one of an exception is that for which it has no traceback yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from ..errors import PyrrError
 from .backward import hits_of, spans
@@ -50,25 +51,35 @@ class Raises:
         """Whether the session stands where an exception leaves its first frame."""
         return is_raised(Thread(self._session, self._session.midway))
 
-    def forward(self, until: int, accept: Callable[[], bool] = lambda: True) -> bool:
-        """To the next exception that is raised and accepted; False where event `until` comes first."""
-        trap = self.trap()
-        while self._session.run_to([trap], until):
-            if self.is_raised() and accept():
-                return True
+    def forward(self, until: int, accept: Callable[[], bool] = lambda: True, most: int | None = None) -> bool:
+        """To the next exception that is raised and accepted; False where event `until` comes first, or none of the next
+        `most` is: it stands at the last of these."""
+        return any(accept() for _ in islice(self._behind(until), most))
+
+    def backward(self, least: int, accept: Callable[[], bool] = lambda: True, most: int | None = None) -> bool:
+        """To the last one before this place; False if there is none from event `least` on, or among the last `most`:
+        it stands at that event."""
+        if any(accept() for _ in islice(self._before(least), most)):
+            return True
+        self._session.seek(least)
         return False
 
-    def backward(self, least: int, accept: Callable[[], bool] = lambda: True) -> bool:
-        """To the last one before this place; False if there is none from event `least` on."""
+    def _behind(self, until: int) -> Iterator[None]:
+        """Goes to each exception that is raised behind this place."""
+        trap = self.trap()
+        while self._session.run_to([trap], until):
+            if self.is_raised():
+                yield
+
+    def _before(self, least: int) -> Iterator[None]:
+        """Goes to each exception that was raised before this place, the last one first."""
         trap, session = self.trap(), self._session
         for start, end in spans(session, session.simplified(session.place), least):
             for _, hits in hits_of(session, [trap], start, end):
                 for hit in reversed(hits):
                     session.go(hit.place)
-                    if self.is_raised() and accept():
-                        return True
-        session.seek(least)
-        return False
+                    if self.is_raised():
+                        yield
 
     def uncaught(self) -> bool:
         """To where the exception of the failure was raised, which nobody caught or which is reported; False if there is

@@ -27,7 +27,6 @@ class Report:
     """The write that began a report, and where it says that the exception came from."""
 
     event: int
-    task: int
     file: str = ""
     line: int = 0
     exception: str = ""
@@ -67,9 +66,9 @@ def _reports(lines: Iterator[tuple[SyscallEvent, bytes]]) -> Iterator[Report]:
         if _TRACEBACK.match(line):
             if traceback:
                 yield traceback
-            traceback = Report(event.number, event.task)
+            traceback = Report(event.number)
         elif match := _PYTEST.match(line):
-            yield replace(_at(Report(event.number, event.task), match), exception=_class(match[3] or b""))
+            yield replace(_at(Report(event.number), match), exception=_class(match[3] or b""))
         elif traceback and (match := _FRAME.match(line)):
             traceback = _at(traceback, match)
         elif traceback and (match := _EXCEPTION.match(line)):

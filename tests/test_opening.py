@@ -13,7 +13,7 @@ from typing import cast
 
 import harness
 import pytest
-from harness import Interpreter
+from harness import Command, Interpreter
 
 from pyrr_debugger.events import SyscallEvent
 from pyrr_debugger.replayer import report
@@ -81,9 +81,17 @@ sys.exit(main())
 """
 
 
+def program(folder: Path, name: str, source: str) -> Path:
+    path = folder / name
+    path.write_text(source)
+    return path
+
+
 @contextmanager
-def opened(trace: Path) -> Iterator[tuple[Prompt, str, io.StringIO]]:
-    with TraceReader(trace) as reader, ReplaySession(reader) as session:
+def opened(place: Path, words: Command, status: int) -> Iterator[tuple[Prompt, str, io.StringIO]]:
+    """Records a command that ends with a status, and opens it: the prompt, where it is said to be, what is shown."""
+    assert harness.record(place / "trace", *words).status == status
+    with TraceReader(place / "trace") as reader, ReplaySession(reader) as session:
         opening = open_at_failure(session)
         prompt = Prompt(session, out := io.StringIO())
         prompt.greet(opening.text, opening.frame)
@@ -97,10 +105,8 @@ def place(prompt: Prompt) -> tuple[str, int]:
 
 def test_a_failed_unittest(interpreter: Interpreter, tmp_path: Path) -> None:
     """In the test, where it failed, not in the runner that prints it; and back from there."""
-    program = tmp_path / "cart.py"
-    program.write_text(CART)
-    assert harness.record(tmp_path / "trace", interpreter.path, program).status == 1
-    with opened(tmp_path / "trace") as (prompt, text, out):
+    words = [interpreter.path, program(tmp_path, "cart.py", CART)]
+    with opened(tmp_path, words, 1) as (prompt, text, out):
         assert text == "the exception of the failure that is printed last"
         assert place(prompt) == ("test_total", IN_CLASS)
         assert "AssertionError('10 != 99') is raised" in out.getvalue()
@@ -115,11 +121,9 @@ def test_a_failed_unittest(interpreter: Interpreter, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", [(), ("--tb=short",), ("--tb=native",), ("--color=yes",)], ids="".join)
 def test_a_failed_test_of_pytest(options: tuple[str, ...], tmp_path: Path) -> None:
     """`assert` of its own, which raises and catches other exceptions for its message."""
-    program = tmp_path / "test_cart.py"
-    program.write_text(CART)
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, program]
-    assert harness.record(tmp_path / "trace", *words).status == 1
-    with opened(tmp_path / "trace") as (prompt, text, out):
+    path = program(tmp_path, "test_cart.py", CART)
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options, path]
+    with opened(tmp_path, words, 1) as (prompt, text, out):
         assert text == "the exception of the failure that is printed last"
         assert place(prompt) == ("test_function", IN_FUNCTION)
         assert "AssertionError('assert 11 == 99" in out.getvalue()
@@ -129,10 +133,8 @@ def test_a_failed_test_of_pytest(options: tuple[str, ...], tmp_path: Path) -> No
 
 def test_an_interrupted_loop(interpreter: Interpreter, tmp_path: Path) -> None:
     """Python ends itself by SIGINT, when no frame is left."""
-    program = tmp_path / "hang.py"
-    program.write_text(HANG)
-    harness.record(tmp_path / "trace", interpreter.path, program)
-    with opened(tmp_path / "trace") as (prompt, text, out):
+    words = [interpreter.path, program(tmp_path, "hang.py", HANG)]
+    with opened(tmp_path, words, 130) as (prompt, text, out):
         assert text == "the failure that is about to be printed"
         assert "KeyboardInterrupt" in out.getvalue()
         assert place(prompt)[0] == "wait"
@@ -143,10 +145,8 @@ def test_an_interrupted_loop(interpreter: Interpreter, tmp_path: Path) -> None:
 
 
 def test_an_exit_with_a_status(interpreter: Interpreter, tmp_path: Path) -> None:
-    program = tmp_path / "leaves.py"
-    program.write_text(EXIT)
-    assert harness.record(tmp_path / "trace", interpreter.path, program).status == 7
-    with opened(tmp_path / "trace") as (prompt, text, out):
+    words = [interpreter.path, program(tmp_path, "leaves.py", EXIT)]
+    with opened(tmp_path, words, 7) as (prompt, text, out):
         assert text == "the exception that ends the program"
         assert "SystemExit(7) is raised" in out.getvalue()
         assert place(prompt) == ("<module>", 7)
@@ -158,10 +158,8 @@ def test_an_exception_group(interpreter: Interpreter, tmp_path: Path) -> None:
     """At the last of its exceptions, which was raised long before."""
     if interpreter.version < (3, 11):
         pytest.skip("has no groups")
-    program = tmp_path / "group.py"
-    program.write_text(GROUP)
-    assert harness.record(tmp_path / "trace", interpreter.path, program).status == 1
-    with opened(tmp_path / "trace") as (prompt, text, out):
+    words = [interpreter.path, program(tmp_path, "group.py", GROUP)]
+    with opened(tmp_path, words, 1) as (prompt, text, out):
         assert text == "the exception of the failure that is printed last"
         assert "ValueError('bad 2') is raised" in out.getvalue()
         assert place(prompt) == ("fetch", 6)
@@ -169,8 +167,7 @@ def test_an_exception_group(interpreter: Interpreter, tmp_path: Path) -> None:
 
 
 def test_a_status_without_an_exception(tmp_path: Path) -> None:
-    assert harness.record(tmp_path / "trace", "/bin/false").status == 1
-    with opened(tmp_path / "trace") as (prompt, text, _):
+    with opened(tmp_path, ["/bin/false"], 1) as (prompt, text, _):
         assert text == "the end of the program, which fails without a traceback"
         assert not prompt.stack.frames
 
@@ -195,7 +192,7 @@ def test_reports_however_they_are_written() -> None:
         for _ in range(20):
             cuts = sorted(chance.choices(range(len(text)), k=5))
             pieces = [text[start:end] for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]
-            events = [cast(SyscallEvent, SimpleNamespace(number=at, task=1, stream=2)) for at in range(len(pieces))]
+            events = [cast(SyscallEvent, SimpleNamespace(number=at, stream=2)) for at in range(len(pieces))]
             written = list(zip(events, pieces, strict=True))
             found = list(report._reports(report._lines(written, 2)))[-1]
             assert (found.file, found.line, found.exception) == expected

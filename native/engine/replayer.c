@@ -406,20 +406,29 @@ static enum outcome damaged(struct replayer *replayer)
     return OUTCOME_FAILED;
 }
 
+/* Whether memory is not as it was recorded, addresses and contents in turn: at which address first. The cursor is bad where that
+   cannot be read. */
+static bool has_changed(const struct actor *actor, struct cursor *cursor, uint64_t *address)
+{
+    size_t count = read_array(cursor);
+    for (size_t i = 0; i + 1 < count; i += 2) {
+        size_t size;
+        *address = read_unsigned(cursor);
+        const uint8_t *recorded = read_binary(cursor, &size);
+        uint8_t present[STRING_LIMIT];
+        cursor->bad |= size > sizeof present;
+        if (cursor->bad || tracee_read(actor->real, *address, present, size) != size || memcmp(present, recorded, size) != 0) return true;
+    }
+    return false;
+}
+
 static enum outcome check_inputs(struct replayer *replayer, const struct actor *actor, const struct call *call)
 {
     struct cursor cursor = call->inputs;
-    size_t count = read_array(&cursor);
-    for (size_t i = 0; i + 1 < count; i += 2) {
-        size_t size;
-        uint64_t address = read_unsigned(&cursor);
-        const uint8_t *recorded = read_binary(&cursor, &size);
-        uint8_t present[STRING_LIMIT];
-        if (cursor.bad || size > sizeof present) return damaged(replayer);
-        if (tracee_read(actor->real, address, present, size) != size || memcmp(present, recorded, size) != 0)
-            return diverge(replayer, "the memory at %#llx that the call reads is not the recorded one", (unsigned long long)address);
-    }
-    return OUTCOME_POSITION;
+    uint64_t address;
+    if (!has_changed(actor, &cursor, &address)) return OUTCOME_POSITION;
+    if (cursor.bad) return damaged(replayer);
+    return diverge(replayer, "the memory at %#llx that the call reads is not the recorded one", (unsigned long long)address);
 }
 
 static enum outcome check_call(struct replayer *replayer, const struct actor *actor, const struct call *call)
@@ -697,19 +706,10 @@ static bool waits_there(struct actor *actor, const struct user_regs_struct *plac
     return false;
 }
 
-/* Whether memory is as it was recorded. */
 static bool is_kept(const struct actor *actor, struct cursor cursor)
 {
-    size_t count = read_array(&cursor);
-    for (size_t i = 0; i + 1 < count; i += 2) {
-        size_t size;
-        uint64_t address = read_unsigned(&cursor);
-        const uint8_t *recorded = read_binary(&cursor, &size);
-        uint8_t present[STRING_LIMIT];
-        if (cursor.bad || size > sizeof present) return false;
-        if (tracee_read(actor->real, address, present, size) != size || memcmp(present, recorded, size) != 0) return false;
-    }
-    return !cursor.bad;
+    uint64_t address;
+    return !has_changed(actor, &cursor, &address) && !cursor.bad;
 }
 
 /* Runs a task on to where it waited for another (spin.c): where it has these registers, and memory is as the loop has left it. Older
