@@ -37,6 +37,11 @@ def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[
     With `merged`, mappings that follow on each other are one: how the kernel divides memory depends on when the process
     was forked (is_mergeable_anon_vma, mm/vma.c).
     """
+    return [(s, e, sparse, _sums(tid, s, e, sparse)) for s, e, sparse in spans(tid, maps, merged)]
+
+
+def spans(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[tuple[int, int, bool]]:
+    """The same memory, without its checksums."""
     live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
     spans: list[tuple[int, int, bool]] = []
     for mapping in maps:
@@ -45,11 +50,7 @@ def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[
             if merged and spans and spans[-1][1:] == (start, sparse):
                 start = spans.pop()[0]
             spans.append((start, mapping.end, sparse))
-    ranges: list[Range] = []
-    for start, end, sparse in spans:
-        start = live if start < live < end else start
-        ranges.append((start, end, sparse, _sums(tid, start, end, sparse)))
-    return ranges
+    return [(live if start < live < end else start, end, sparse) for start, end, sparse in spans]
 
 
 def again(pid: int, ranges: tuple[Range, ...], memory: tuple[int, int] = (-1, 0)) -> list[Range]:

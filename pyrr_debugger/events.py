@@ -168,6 +168,8 @@ class TickEvent(NamedTuple):
     registers: bytes
     waits: bool
     """Ticks do not tell the place: in a loop that waits, the task has these registers again and again."""
+    amid: bool
+    """Nor do they amid native code: it is found by all registers and all memory."""
     written: tuple[tuple[int, bytes], ...]
     """What that loop changes, addresses and contents, as it was left."""
     kept: tuple[tuple[int, bytes], ...]
@@ -289,7 +291,8 @@ def _signal(head: Head, items: Sequence[Any]) -> Event:
 def _tick(head: Head, items: Sequence[Any]) -> Event:
     ticks, registers = _typed(items, int, bytes)[:2]
     written, kept = (_memory(*_typed(items[at : at + 1], list)) if len(items) > at else () for at in (3, 4))
-    return TickEvent(*head, ticks, registers, len(items) > 2, written, kept)
+    waits = len(items) > 2 and bool(items[2])
+    return TickEvent(*head, ticks, registers, waits, len(items) > 2 and not waits, written, kept)
 
 
 def _exit(head: Head, items: Sequence[Any]) -> Event:

@@ -10,18 +10,15 @@ TYPE_CHECKING = False  # see light.py
 if TYPE_CHECKING:
     from typing import Any
 
-FORMAT = 4
+FORMAT = 6
 """Version of the format. A change of meaning raises it; readers refuse what they do not know."""
 
 CHECKPOINTS = "checkpoints"
 """The file of checkpoints in a trace, which has no part in its meaning."""
 
-BRANCH_FORMAT = 5
-"""Version of a trace with an event of kind BRANCH. All others are still written in the one before."""
-
-READABLE = (1, 2, 3, 4, 5)
+READABLE = (1, 2, 3, 4, 5, 6)
 """Versions that this reader knows: 1 has no events of the kinds from 10 on, 2 none from 13 on, 3 no references, 4 no
-branches."""
+branches, 5 no tasks that were left amid native code."""
 
 SKIPPABLE_MAGIC = 0x184D2A50  # a zstd skippable frame (RFC 8878, 3.1.2): plain zstd tools pass over our heads
 HEAD = struct.Struct("<IIQIII")  # magic, payload size; first event, events, bytes of the frame, its crc32

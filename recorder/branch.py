@@ -17,7 +17,7 @@ from ..errors import PyrrError
 from ..events import BranchEvent, ExecEvent, SyscallEvent
 from ..light import suppress
 from ..replayer.stored import identity
-from ..trace_format import BRANCH_FORMAT, EventKind
+from ..trace_format import FORMAT, EventKind
 from ..trace_reader import EventFilter
 from .session import RecordingSession
 
@@ -79,7 +79,7 @@ class BranchSession(RecordingSession):
         }
         if self._branch.statement is not None:
             origin["statement"] = self._branch.statement
-        return {**self._trace.header, "format": BRANCH_FORMAT, "origin": origin}
+        return {**self._trace.header, "format": FORMAT, "origin": origin}
 
     def discard(self) -> None:
         """Gives up, before `run`."""

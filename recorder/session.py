@@ -258,8 +258,7 @@ class RecordingSession:
             "exiting": self._exiting,
             "left": self._left,
             "flush": self._flush,
-            "stuck": self._stuck,
-            "waits": self._waits,
+            "amid": self._amid,
             "compatibility": self._compatibility,
         }
         while self._writer.error is None:
@@ -307,27 +306,38 @@ class RecordingSession:
         if count:
             self._times.append(time)
 
-    def _stuck(self, task: int, process: int, number: int) -> None:
-        from signal import Signals
-
-        name = Signals(number).name
-        raise CannotRecord(f"{name} came in a computation without system calls, which cannot be recorded yet")
-
-    def _waits(self, task: int, process: int, loop: bytes) -> None:
-        """A task amid a loop that comes back to its registers rests there, if it waits for another."""
-        from . import spin
+    def _amid(self, task: int, process: int, loop: bytes, repeats: bool) -> None:
+        """A task amid its code, which has executed this: it stays there if it waits for another, or if a signal or
+        others wait for it."""
 
         def read(address: int, size: int) -> bytes:
             return _engine.read(task, address, size)
 
         with suppress(OSError):
-            turn = spin.turn(loop, read)
-            before = {part: read(*part) for part in turn.written} if turn else {}
-            if turn is None or not self._engine.turn():
+            if (repeats and self._rests(loop, read)) or not self._engine.may_stand():
                 return
-            changed = [part for part, content in before.items() if read(*part) != content]
-            if not turn.depends_on(changed):
-                self._engine.rest(_contents(changed, read), _contents(spin.without(turn.used, changed), read))
+            from . import point
+
+            guide = point.Guide(loop, read)
+            moved = guide.lead(self._engine.step)
+            maps = procfs.read_maps(task)
+            if moved is not None and point.is_changeable(guide.address, maps):
+                kept = point.contents(guide.near(), read, maps, self._engine.pending())
+                self._engine.stand(point.spans(task, maps), kept, moved)
+
+    def _rests(self, loop: bytes, read: Callable[[int, int], bytes]) -> bool:
+        """Whether a task waits for another in a loop that comes back to its registers: then it is left there."""
+        from . import spin
+
+        turn = spin.turn(loop, read)
+        before = {part: read(*part) for part in turn.written} if turn else {}
+        if turn is None or not self._engine.turn():
+            return False
+        changed = [part for part, content in before.items() if read(*part) != content]
+        if turn.depends_on(changed):
+            return False
+        self._engine.rest(_contents(changed, read), _contents(spin.without(turn.used, changed), read))
+        return True
 
     def _follows(self, process: int) -> bool:
         """Whether a process that has just executed a program is one of those to record."""

@@ -136,7 +136,7 @@ def _step(instruction: capstone.CsInsn, state: dict[str, int], stack: int) -> _S
         return None
     if name in _BITS and in_memory and operands[1].type == x86.X86_OP_REG:
         return None  # the register tells where, too
-    reads, writes, places = _memory_of(instruction, name, state)
+    reads, writes, places = memory_of(instruction, name, state)
     if name in _PUSHES:
         writes.append((stack, state["rsp"] - stack))
     if name in _POPS:
@@ -160,7 +160,7 @@ def _step(instruction: capstone.CsInsn, state: dict[str, int], stack: int) -> _S
     return _Step(tuple(reads), tuple(writes), frozenset(places), sources, results, whole, jumps)
 
 
-def _memory_of(
+def memory_of(
     instruction: capstone.CsInsn, name: str, state: dict[str, int]
 ) -> tuple[list[Range], list[Range], set[str]]:
     """What the operands of an instruction read and write, and the registers that say where."""

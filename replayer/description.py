@@ -77,6 +77,8 @@ def describe_event(event: Event) -> str:
         place = f"at tick {event.ticks}"
         if event.waits:
             place = f"in a loop that waits, {event.ticks} ticks"
+        elif event.amid:
+            place = f"amid native code, {event.ticks} ticks"
         return f"--- {place} behind its last event ---"
     if isinstance(event, FaultEvent):
         return f"--- a fault at {event.address:#x}, behind the end of a mapped file ---"

@@ -99,6 +99,10 @@ def _behind(session: ReplaySession, task: int, number: int) -> bool:
         trap = Trap(address - (_SYSCALL_BYTES if stop == "call" else 0), 1, "execute", task)
         session.seek(previous)
         hits = [hit for hit in session.hits([trap], Place(previous + 1)) if hit.place.position == previous + 1]
+        if stop in ("tick", "place"):  # it has not executed what lies there; at a place the trap has been met
+            hits = hits[:-1] if stop == "place" else hits
+            base = hits[-1].place if hits else Place(previous + 1, (Steps(0),))
+            return _to_last(session, base) or _behind(session, task, previous)
         if hits:
             session.go(hits[-1].place)
             return True
@@ -112,6 +116,18 @@ def _behind(session: ReplaySession, task: int, number: int) -> bool:
         steps += session.steps(_STEPS_AT_ONCE)[0]
     session.go(Place(previous + 1, (Steps(steps),)))
     return True
+
+
+def _to_last(session: ReplaySession, base: Place) -> bool:
+    """To the last instruction of a run that has come to a place. False where that is its end."""
+    session.go(base)
+    steps = 0
+    while session.midway:
+        session.check_interrupted()
+        steps += session.steps(_STEPS_AT_ONCE)[0]
+    if steps:
+        session.go(_with_steps(base, steps - 1) if steps > 1 else base)
+    return steps > 0
 
 
 def _before(session: ReplaySession, task: int, place: Place) -> bool:

@@ -270,7 +270,8 @@ class ReplaySession:
         return self._engine.actor(task)[0]
 
     def stop(self, task: int) -> str:
-        """How a task is stopped: `call`, `fault`, `none` (right behind its last event), `trap` (midway) or `dead`."""
+        """How a task is stopped: `call`, `fault`, `tick`, `place` (amid native code), `none` (right behind
+        its last event), `trap` (midway) or `dead`."""
         return self._engine.actor(task)[1]
 
     def hand_over(self) -> dict[int, int]:

@@ -14,11 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pyrr_debugger.trace_format import BRANCH_FORMAT, FORMAT
+from pyrr_debugger.trace_format import FORMAT
 
 GOLDEN = Path(__file__).resolve().parent.parent / "traces" / f"format-{FORMAT}"
-BRANCH = GOLDEN.with_name(f"format-{BRANCH_FORMAT}")
-"""The program once more, resumed and recorded again."""
+"""A branch of a recording: with all that there is in both."""
 
 PYRR = Path(sys.executable).parent / "pyrr"
 HOME = Path("/tmp/pyrr-golden")
@@ -44,6 +43,12 @@ void _start(void)
         text[7 + 2 * i] = "0123456789abcdef"[chance[i] >> 4];
         text[8 + 2 * i] = "0123456789abcdef"[chance[i] & 15];
     }
+    /* Two processes compute: each is left amid that for the other. */
+    int status;
+    long child = call(57, 0, 0, 0);
+    for (unsigned long i = 60000000; i; i--) __asm__ volatile("");
+    if (!child) call(231, 0, 0, 0);
+    call(61, child, (long)&status, 0); /* wait4 */
     char names[390];
     for (volatile unsigned i = 0; i < 4; i++) call(63, (long)names, 0, 0); /* uname, always the same */
     call(1, 1, (long)text, sizeof text - 1);
@@ -57,16 +62,16 @@ FLAGS += ["-s", "-Wl,--build-id=none,-z,noseparate-code"]
 
 
 def main() -> None:
-    for trace in (GOLDEN, BRANCH):
-        shutil.rmtree(trace, ignore_errors=True)
+    shutil.rmtree(GOLDEN, ignore_errors=True)
     HOME.mkdir(mode=0o700)
     try:
         (HOME / "golden.c").write_text(SOURCE)
         subprocess.run(["gcc", *FLAGS, "-o", "golden", "golden.c"], cwd=HOME, check=True)
-        stdout, stderr = run([PYRR, "record", "-q", "-o", GOLDEN, "./golden", "an argument"])
+        stdout, stderr = run([PYRR, "record", "-q", "-o", HOME / "recording", "./golden", "an argument"])
+        stdout, _ = run(
+            [PYRR, "resume", HOME / "recording", "--yes", "--to", "syscall:write", "--record", "-o", GOLDEN]
+        )
         note(GOLDEN, stdout, stderr)
-        stdout, _ = run([PYRR, "resume", GOLDEN, "--yes", "--to", "syscall:write", "--record", "-o", BRANCH])
-        note(BRANCH, stdout, stderr)
     finally:
         shutil.rmtree(HOME)
 

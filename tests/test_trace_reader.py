@@ -25,7 +25,7 @@ from pyrr_debugger.trace_reader import EventFilter, TraceReader
 def read_trace(trace: Path) -> list[dict[str, Any]]:
     """The syscall events of a trace, whole or cut. Imports nothing of pyrr; follows docs/trace-format.md."""
     header = msgpack.unpackb(zstandard.decompress((trace / "header").read_bytes()))
-    assert header["format"] in (1, 2, 3, 4)
+    assert header["format"] in (1, 2, 3, 4, 5, 6)
     data = (trace / "events").read_bytes()
     events: list[dict[str, Any]] = []
     at = number = time = 0

@@ -83,6 +83,7 @@ NAMES = [
     "mapped_one_by_one",
     "memory_management",
     "notifications",
+    "numpy_in_turn",
     "numpy_threads",
     "numpy_work",
     "output_streams",
@@ -110,6 +111,7 @@ NAMES = [
     "standard_input",
     "stack_limit",
     "stdlib_imports",
+    "stopped_in_native_code",
     "stopped_process",
     "subprocess_output",
     "thread_ids",
@@ -126,11 +128,8 @@ NAMES = [
     "written_behind_pointer",
 ]
 
-PACKAGES = {"greenlets": "greenlet", "numpy_threads": "numpy", "numpy_work": "numpy"}
+PACKAGES = {"greenlets": "greenlet", "numpy_in_turn": "numpy", "numpy_threads": "numpy", "numpy_work": "numpy"}
 """Victims that need a package."""
-
-WITH_AGENT = {"numpy_threads", "spin_waits"}
-"""Victims that hang without the agent: a task is left amid its own code only where that runs free."""
 
 PROGRAMS = {
     "assembly_sites": [],
@@ -143,6 +142,7 @@ PROGRAMS = {
     "code_replaced": [],
     "contexts": [],
     "counter_waits": ["-pthread"],
+    "counted_wait": ["-O2", "-pthread"],
     "counter_while_blocked": [],
     "end_of_file": ["-pthread"],
     "exits_amid_calls": [],
@@ -156,6 +156,9 @@ PROGRAMS = {
     "kept_registers": [],
     "killed_in_refused_call": [],
     "many_messages": [],
+    "native_race": ["-O2", "-pthread"],
+    "native_rounds": ["-O2", "-pthread"],
+    "native_shapes": ["-O2", "-pthread"],
     "odd_stacks": [],
     "own_dispatch": [],
     "own_segments": [],
@@ -173,6 +176,7 @@ PROGRAMS = {
     "stopped_amid_calls": [],
     "strict_mode": [],
     "threads_in_turn": [],
+    "timer_in_native_code": ["-O2"],
     "trap_flag": [],
     "upper_half_of_number": [],
     "waiting_for_all": [],
@@ -323,8 +327,6 @@ def test_program_is_recorded_and_replayed(
 def assert_recorded_and_replayed(
     name: str, command: list[str], way: tuple[str, ...], around: Surroundings, trace: Path, scratch: Path
 ) -> None:
-    if way and name in WITH_AGENT:
-        pytest.skip("waits for ever without the agent")
     bare = harness.run(command, around)
     recorded = harness.record(trace, *command, around=around, options=(*way, *OPTIONS.get(name, ())))
     assert recorded.status == STATUS.get(name, 0), str(recorded)

@@ -30,10 +30,9 @@ bool note_place(struct task *task)
     return task->in_agent;
 }
 
-bool runs_free(const struct task *task)
-{
-    return task->group->space->dispatch && !task->in_call && !task->redirected;
-}
+bool runs_own_code(const struct task *task) { return !task->in_call && !task->redirected; }
+
+bool runs_free(const struct task *task) { return task->group->space->dispatch && runs_own_code(task); }
 
 static void take_actions(struct task *task, uint64_t changed)
 {
@@ -322,6 +321,13 @@ void end_slice(struct task *task)
     /* What ticks stops by itself soon, mostly, and steps take milliseconds. */
     task->looked = interrupted && (task->overdue || !is_clocked(task));
     if (interrupted || state == 'S' || state == 'D') ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
+}
+
+void look_at(struct task *task)
+{
+    read_clock(&task->held_since);
+    task->looked = true;
+    ptrace(PTRACE_INTERRUPT, task->turn.tid, 0, 0);
 }
 
 static void note_tick(int signal, siginfo_t *info, void *context)

@@ -479,6 +479,8 @@ enum request leave_call(struct recorder *recorder, struct task *task)
     }
     if (task->entry.orig_rax == SYS_rt_sigreturn) {
         put_sigreturn(recorder, task);
+        /* Amid its code, where a loop comes by again. */
+        task->at_boundary = tracee_at_call(task->turn.tid, task->exit.rip - SYSCALL_INSTRUCTION_BYTES);
         return REQUEST_NONE;
     }
     follow_call(recorder, task, result);

@@ -350,9 +350,8 @@ static PyObject *Recorder_run(PyObject *self, PyObject *args)
         return Py_BuildValue("(siiKNL)", request == REQUEST_MAP ? "map" : request == REQUEST_WRITTEN ? "written" : "unknown", subject->turn.tid, subject->group->pid,
                              (unsigned long long)subject->entry.orig_rax, arguments_of(subject->arguments), (long long)state->result);
     case REQUEST_LEFT: return Py_BuildValue("(siii)", "left", subject->turn.tid, subject->group->pid, state->left);
-    case REQUEST_STUCK: return Py_BuildValue("(siii)", "stuck", subject->turn.tid, subject->group->pid, subject->held[0].si_signo);
-    case REQUEST_WAITS:
-        return Py_BuildValue("(siiN)", "waits", subject->turn.tid, subject->group->pid, bytes_of((const char *)state->loop.data, state->loop.size));
+    case REQUEST_AMID:
+        return Py_BuildValue("(siiNO)", "amid", subject->turn.tid, subject->group->pid, bytes_of((const char *)state->loop.data, state->loop.size), state->repeats ? Py_True : Py_False);
     case REQUEST_COMPATIBILITY: return Py_BuildValue("(sii)", "compatibility", subject->turn.tid, subject->group->pid);
     case REQUEST_CHECKSUM: return Py_BuildValue("(sii)", "checksum", subject->turn.tid, subject->group->pid);
     case REQUEST_EXITING:
@@ -442,6 +441,58 @@ static PyObject *Recorder_rest(PyObject *self, PyObject *args)
     if (whole) recorder_rest(&((Recorder *)self)->state, &packed[0], &packed[1]);
     buffer_free(&packed[0]);
     buffer_free(&packed[1]);
+    if (!whole) return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *Recorder_may_stand(PyObject *self, PyObject *args)
+{
+    (void)args;
+    return PyBool_FromLong(recorder_may_stand(&((Recorder *)self)->state));
+}
+
+static PyObject *Recorder_step(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct user_regs_struct registers;
+    if (!recorder_step(&((Recorder *)self)->state, &registers)) Py_RETURN_NONE;
+    return bytes_of((const char *)&registers, sizeof registers);
+}
+
+static PyObject *Recorder_pending(PyObject *self, PyObject *args)
+{
+    (void)args;
+    struct ranges pending = {0};
+    recorder_pending(&((Recorder *)self)->state, &pending);
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < pending.count; i++) {
+        PyObject *pair = Py_BuildValue("(KK)", (unsigned long long)(uintptr_t)pending.item[i].iov_base, (unsigned long long)pending.item[i].iov_len);
+        if (!pair || PyList_Append(list, pair)) Py_CLEAR(list);
+        Py_XDECREF(pair);
+    }
+    ranges_free(&pending);
+    return list;
+}
+
+static PyObject *Recorder_stand(PyObject *self, PyObject *args)
+{
+    PyObject *list, *kept, *moved;
+    if (!PyArg_ParseTuple(args, "O!O!O!", &PyList_Type, &list, &PyList_Type, &kept, &PyList_Type, &moved)) return NULL;
+    size_t count = (size_t)PyList_GET_SIZE(list);
+    struct span *spans = calloc(count ? count : 1, sizeof *spans);
+    struct buffer packed[2] = {0};
+    bool whole = spans && pack(&packed[0], kept) && pack(&packed[1], moved);
+    if (!spans) PyErr_NoMemory();
+    for (size_t i = 0; whole && i < count; i++) {
+        unsigned long long start, end;
+        int sparse;
+        whole = PyArg_ParseTuple(PyList_GET_ITEM(list, (Py_ssize_t)i), "KKp", &start, &end, &sparse);
+        if (whole) spans[i] = (struct span){start, end, sparse};
+    }
+    if (whole) recorder_stand(&((Recorder *)self)->state, spans, count, &packed[0], &packed[1]);
+    buffer_free(&packed[0]);
+    buffer_free(&packed[1]);
+    free(spans);
     if (!whole) return NULL;
     Py_RETURN_NONE;
 }
@@ -639,6 +690,10 @@ static PyMethodDef Recorder_methods[] = {
     {"emit", Recorder_emit, METH_VARARGS, "emit(kind, task, items): append an event of policy."},
     {"complete", Recorder_complete, METH_VARARGS, "complete(outputs[, sent]): add outputs, addresses and contents in turn, to the pending call."},
     {"turn", Recorder_turn, METH_NOARGS, "turn(): one more turn of the loop of the last request; whether it was the same."},
+    {"may_stand", Recorder_may_stand, METH_NOARGS, "may_stand(): whether the task of the last request is to stay where it is, for a signal or for others."},
+    {"step", Recorder_step, METH_NOARGS, "step() -> bytes | None: leads it to its next instruction; None where it has stopped on the way."},
+    {"pending", Recorder_pending, METH_NOARGS, "pending() -> [(address, size)]: what calls of others, that have begun, may write."},
+    {"stand", Recorder_stand, METH_VARARGS, "stand([(start, end, sparse)], kept, moved): it is left where it is; all that it can write, addresses and contents of some of that in turn, and how its instructions may be moved."},
     {"rest", Recorder_rest, METH_VARARGS, "rest(changed, kept): the task of the last request waits where it is; of what its loop changes, and of what it uses and does not change, addresses and contents in turn."},
     {"inputs", Recorder_inputs, METH_NOARGS, "inputs() -> list: what the subject's call has read, addresses and contents in turn."},
     {"patch", Recorder_patch, METH_VARARGS, "patch(tid, address, original): an instruction that was replaced."},
@@ -859,7 +914,7 @@ static PyObject *Replayer_end(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static const char *const stop_names[] = {"none", "call", "fault", "tick", "dead", "trap", "lost"};
+static const char *const stop_names[STOPS] = {"none", "call", "fault", "tick", "dead", "trap", "lost", "place"};
 
 static PyObject *Replayer_actor(PyObject *self, PyObject *args)
 {
@@ -902,8 +957,8 @@ static PyObject *Replayer_adopt(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, "isiKpy*K", &task, &name, &signal, &arrival, &restarted, &registers, &brk)) return NULL;
     struct actor *actor = actor_of(self, task);
     unsigned stop = STOP_NONE;
-    while (stop < STOP_DEAD && strcmp(stop_names[stop], name) != 0) stop++;
-    bool good = actor && stop != STOP_DEAD && registers.len == sizeof actor->registers;
+    while (stop < STOPS && strcmp(stop_names[stop], name) != 0) stop++;
+    bool good = actor && (stop < STOP_DEAD || stop == STOP_POINT) && registers.len == sizeof actor->registers;
     if (good) {
         memcpy(&actor->registers, registers.buf, sizeof actor->registers);
         actor->stop = (enum stop)stop;

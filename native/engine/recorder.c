@@ -27,16 +27,12 @@ enum {
     YIELDS = 4,
     DOUBLINGS = 10,
     RING_BYTES = 256 << 10,
-    HELD_NANOSECONDS = 1000 * 1000 * 1000,
+    HELD_NANOSECONDS = 100 * 1000 * 1000,
+    HELD_WITHOUT_TICKS = 10 * 1000 * 1000,
     WISH_NANOSECONDS = 100 * 1000,
     WAKE_NANOSECONDS = 20 * 1000,
     WAKE_ROUNDS = 500,
 };
-
-static uint64_t nanoseconds(const struct timespec *from, const struct timespec *to)
-{
-    return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
-}
 
 static void note_affinity(struct recorder *recorder)
 {
@@ -230,7 +226,7 @@ static enum request handle(struct recorder *recorder, struct task *task, int sta
         if (request != REQUEST_NONE) return request;
         if (group_stopped(status)) put_stopped(recorder, task, WSTOPSIG(status));
         else if (task->stopped) put_continued(recorder, task);
-        else if (task->looked && task->hurried) request = look_for_spin(recorder, task);
+        else if (task->looked) request = look_amid(recorder, task);
         task->looked = false;
         return request;
     }
@@ -369,23 +365,34 @@ static bool pause_recorder(unsigned round)
     return nanosleep(&time, NULL) == 0;
 }
 
+/* A signal waits for a tick or a call that does not come: it is delivered amid native code. */
+static bool is_stuck(const struct task *task)
+{
+    struct timespec now;
+    uint64_t patience = task->group->space->has_ticked ? HELD_NANOSECONDS : HELD_WITHOUT_TICKS;
+    if (!task->held_count) return false;
+    read_clock(&now);
+    return nanoseconds(&task->held_since, &now) > patience;
+}
+
 /* Waits for the next stop of the current task. It is left BLOCKED when it sleeps and others could go on: no stop need follow
    then that would wake us, however late it falls asleep. */
 static enum request await(struct recorder *recorder, struct task *task)
 {
     for (unsigned round = 0; is_running(recorder, task); round++) {
         if (!may_block(task) || !others_wait(recorder, task)) {
-            if (runs_free(task)) tick_slices(recorder, others_live(recorder));
+            if (runs_own_code(task)) tick_slices(recorder, others_live(recorder) || task->held_count);
             if (collect(recorder, 0)) {
                 if (runs_free(task) && is_running(recorder, task) && is_due(recorder, task, LEAST_NANOSECONDS)) end_slice(task);
                 continue;
             }
             if (errno != EINTR) return REQUEST_FAILED;
-            if (!runs_free(task)) return REQUEST_INTERRUPTED;
-            drain(recorder, task);
+            if (!runs_own_code(task)) return REQUEST_INTERRUPTED;
+            if (runs_free(task)) drain(recorder, task);
             if (!recorder->ticked) return REQUEST_INTERRUPTED;
             recorder->ticked = 0;
             if (is_due(recorder, task, 0)) end_slice(task);
+            if (is_stuck(task)) look_at(task);
             continue;
         }
         if (!pause_recorder(round)) return REQUEST_INTERRUPTED;
@@ -416,6 +423,8 @@ static enum request advance(struct recorder *recorder, struct task *task)
     task->turn.ticking = is_clocked(task);
     task->turn.dull = false;
     if (task->preempted) put_continued(recorder, task);
+    end_stand(recorder, task);
+    task->stops &= task->preempted;
     task->preempted = false;
     int signal = task->resume_signal;
     task->resume_signal = 0;
@@ -527,29 +536,6 @@ static struct task *choose(struct recorder *recorder)
     return next;
 }
 
-static bool is_stuck(const struct task *task)
-{
-    struct timespec now;
-    read_clock(&now);
-    return task->held_count && !task->group->space->has_ticked && nanoseconds(&task->held_since, &now) > HELD_NANOSECONDS;
-}
-
-/* No tick comes for a signal that kills: let it kill where it finds the task. */
-static void let_die(struct task *task)
-{
-    struct timespec now;
-    read_clock(&now);
-    if (!task->held_count || nanoseconds(&task->held_since, &now) <= HELD_NANOSECONDS) return;
-    for (unsigned i = 0; i < task->held_count; i++) {
-        int signal = task->held[i].si_signo;
-        if (task->group->disposition[signal] == DISPOSITION_HANDLER) continue;
-        task->impatient = true;
-        memmove(task->held + i, task->held + i + 1, (--task->held_count - i) * sizeof *task->held);
-        syscall(SYS_tgkill, task->group->pid, task->turn.tid, signal);
-        return;
-    }
-}
-
 static enum request run_loop(struct recorder *recorder)
 {
     if (recorder->deferred) {
@@ -575,11 +561,6 @@ static enum request run_loop(struct recorder *recorder)
         struct task *task = (struct task *)recorder->scheduler.current;
         if (task && task->turn.state == TASK_RUNNING) {
             /* Interrupted while waiting for it. */
-            if (is_stuck(task)) {
-                recorder->subject = task;
-                return REQUEST_STUCK;
-            }
-            let_die(task);
             enum request request = await(recorder, task);
             if (request != REQUEST_NONE) return request;
             continue;

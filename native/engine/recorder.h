@@ -12,9 +12,11 @@
 #include <time.h>
 
 #include "events.h"
+#include "point.h"
 #include "scheduler.h"
 #include "space.h"
 #include "syscall_table.h"
+#include "transfer.h"
 #include "tracee.h"
 #include "wire.h"
 
@@ -89,12 +91,15 @@ struct task {
     uint64_t asked_time_at; /* the number of the event behind the last of these */
     bool drowsy;    /* it has been let begin a call that it may sleep in, though its turn was over */
     bool hurried;   /* others wait: its slice ends at the next occasion */
-    bool looked;    /* it is being stopped to see whether it only waits */
+    bool looked;    /* it is being stopped to see what it does */
+    uint64_t stood, stood_for;  /* amid native code: nanoseconds from the start, when it was left there last, and what that took; 0: its turn has come since */
+    uint64_t next_stand;        /* before which it is not left so again */
+    unsigned vain;              /* so often in a row others have had no use for it */
     unsigned overdue; /* slices since it was hurried first */
     bool died_computing; /* behind its last event, at the tick that its clock shows */
+    bool stops;     /* by the signal with which it goes on, before it runs */
     bool preempted; /* at a tick, behind the event that says so, until it is its turn again */
     uint64_t asked; /* to stop at the asked-th tick from now; 0: not */
-    bool impatient; /* the signal that comes next has waited for a tick long enough */
     bool injecting; /* the next stop for held[0] is the one asked for */
     uint64_t mask; /* blocked signals */
     bool undisturbed; /* it blocks more, as long as its call lasts */
@@ -119,8 +124,7 @@ enum request {
     REQUEST_LEFT,    /* `left` was created, is not recorded, and runs already */
     REQUEST_FLUSH,
     REQUEST_INTERRUPTED,
-    REQUEST_STUCK, /* a signal waits for a computation that makes no system call */
-    REQUEST_WAITS, /* the subject is amid a loop that waits, whose `loop` is known: it is to rest there, with what that writes */
+    REQUEST_AMID,  /* the subject has been stopped amid its code; `loop` is what it has executed then, a loop if that `repeats` */
     REQUEST_COMPATIBILITY, /* a call by `int 0x80`, whose numbers are those of 32-bit programs */
     REQUEST_DONE,
     REQUEST_FAILED, /* ptrace refused something that must work; errno says what */
@@ -159,7 +163,9 @@ struct recorder {
     uint64_t event_count, flushed_count, flushed_bytes;
     struct buffer extra; /* outputs added by policy to a deferred event */
     size_t extra_pairs;
-    struct buffer loop; /* registers of the subject before each instruction of a loop that waits */
+    struct buffer loop; /* registers of the subject before each instruction that it has been led through */
+    bool repeats;       /* it has come back to the same ones */
+    uint64_t led_since; /* nanoseconds from the start, at its first step to where it is to stand; 0: not yet */
     struct buffer sent; /* output that was never in the task's memory */
     struct file_identity own_stream[3]; /* the recorder's stdout and stderr; device 0: none to follow */
     bool sleeping_writer[3]; /* a task sleeps in a call that writes there */
@@ -176,11 +182,20 @@ void recorder_free(struct recorder *recorder);
 /* Forks, seizes and executes; -errno when the program cannot be executed. */
 int recorder_spawn(struct recorder *recorder, const char *path, char *const argv[], char *const envp[]);
 enum request recorder_run(struct recorder *recorder);
-/* After REQUEST_WAITS: one more turn of the loop, by steps; whether it was the same, and the subject has come back. */
+/* After REQUEST_AMID: one more turn of the loop, by steps; whether it was the same, and the subject has come back. */
 bool recorder_turn(struct recorder *recorder);
 /* And then: the subject rests where it is until others have run. What its loop changes, and what it uses and does not change, are arrays
    of the wire, of addresses and contents in turn. */
 void recorder_rest(struct recorder *recorder, const struct buffer *changed, const struct buffer *kept);
+/* After REQUEST_AMID: whether the subject is to stay where it is: for a signal, or for others. */
+bool recorder_may_stand(struct recorder *recorder);
+/* Then: leads the subject to its next instruction. False: it has stopped on the way, or is amid code of ours. */
+bool recorder_step(struct recorder *recorder, struct user_regs_struct *registers);
+/* Memory that other tasks of the subject's have begun to have written by calls. */
+void recorder_pending(const struct recorder *recorder, struct ranges *pending);
+/* And then: a signal that is held is delivered where the subject is, or it waits there until others have run. `spans` is all that it
+   can write, `kept` some of that, as above; `moved` are lengths and displacements of the instructions there (point.h). */
+void recorder_stand(struct recorder *recorder, const struct span *spans, size_t count, const struct buffer *kept, const struct buffer *moved);
 
 /* A task that stands still, traced by us, amid a program that is recorded from here on (adopt.c). `memory_of`: a task that has been
    adopted and has the same address space, 0 if none has. `continues`: replay has it right behind its last event, from where

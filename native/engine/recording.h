@@ -51,11 +51,15 @@ enum request adopt_interrupted(struct recorder *recorder, struct task *task);
 void call_attention(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers);
 void drain(struct recorder *recorder, struct task *task);
 void end_slice(struct task *task);
+/* Stops a task amid its code, if it is in its own, to see what it does there. */
+void look_at(struct task *task);
 void patch_clock(struct recorder *recorder, struct task *task);
 /* Behind a call, patches the site that it came from, so that the next one is the agent's; and, in code that has been mapped
    since, all sites that have been used before. */
 void patch_sites(struct recorder *recorder, struct task *task);
 bool recover_copy(const struct recorder *recorder, struct task *task, int signal);
+/* Whether a task is amid its own code or the agent's; and its calls are the agent's. */
+bool runs_own_code(const struct task *task);
 bool runs_free(const struct task *task);
 bool settle_entry(struct task *task);
 void silence(struct task *task);
@@ -78,8 +82,10 @@ bool stop_at_tick(struct recorder *recorder, struct task *task);
 /* Before a task runs its own code. */
 void wind_clock(struct task *task);
 
-/* spin.c: at a stop amid the program's own code; whether the task waits there */
-enum request look_for_spin(struct recorder *recorder, struct task *task);
+/* spin.c: at a stop amid the program's own code */
+enum request look_amid(struct recorder *recorder, struct task *task);
+/* A task that was left there goes on. */
+void end_stand(const struct recorder *recorder, struct task *task);
 
 /* signals.c: signals: those that instructions stand for, those that are delivered or held, those that stop */
 void deliver_at_tick(struct recorder *recorder, struct task *task);
@@ -87,6 +93,8 @@ void deliver_at_tick(struct recorder *recorder, struct task *task);
 uint64_t ignored_signals(const struct group *group);
 void put_continued(struct recorder *recorder, struct task *task);
 bool group_stopped(int status);
+/* A signal that comes while a task is led by steps waits, as any amid computation. False: the stop is another. */
+bool hold_on_way(const struct recorder *recorder, struct task *task, int status);
 void note_mask(struct task *task);
 void put_stopped(struct recorder *recorder, struct task *task, int signal);
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal);
@@ -107,11 +115,18 @@ void note_end(struct recorder *recorder, pid_t tid, int status);
 void remove_task(struct recorder *recorder, struct task *task);
 enum request spawned(struct recorder *recorder, struct task *parent, int event);
 void start_task(struct recorder *recorder, struct task *task);
+/* Of a call that has begun: its row, or that of the one which it goes on with. */
+const struct syscall_row *unfinished_row(const struct task *task, const uint64_t **arguments);
 void take_over_leader(struct recorder *recorder, pid_t tid);
 void vanish_task(struct recorder *recorder, struct task *task, int status);
 
 /* detach.c: letting tasks go on unrecorded */
 void let_go(struct recorder *recorder, struct task *task);
+
+static inline uint64_t nanoseconds(const struct timespec *from, const struct timespec *to)
+{
+    return (uint64_t)(to->tv_sec - from->tv_sec) * 1000000000u + (uint64_t)to->tv_nsec - (uint64_t)from->tv_nsec;
+}
 
 /* A real system call: the vDSO reads the time stamp counter, which faults while the loop runs. */
 static inline void read_clock(struct timespec *now) { syscall(SYS_clock_gettime, CLOCK_MONOTONIC, now); }

@@ -329,40 +329,85 @@ static bool set_resume_flag(struct actor *actor, bool on)
 
 static bool run_once(struct replayer *replayer, struct actor *actor, bool int3, int *status)
 {
+    /* An int3 of a trap serves as well. */
+    bool detoured = replayer->detour.address && (replayer->detour.page || !int3 || !trap_at(&replayer->traps, actor->task, actor->real, replayer->detour.address));
+    if (detoured) detour_put(&replayer->detour, actor);
     if (int3) trap_put(&replayer->traps, actor->task, actor->real);
     bool stopped;
     do stopped = ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) != -1 && tracee_wait(actor->real, status);
     while (stopped && replayer_stop_of(actor, *status) == STOP_NONE);
     if (int3) trap_take(&replayer->traps, actor->real);
-    return stopped && WIFSTOPPED(*status) && tracee_get_registers(actor->real, &actor->registers) == 0;
+    bool lives = stopped && WIFSTOPPED(*status) && tracee_get_registers(actor->real, &actor->registers) == 0;
+    replayer->looked = lives && detoured && detour_take(&replayer->detour, actor, *status);
+    return lives;
 }
 
-/* Steps over the int3 at which a task stands. False where that ends in a stop. */
-static bool pass_int3(struct replayer *replayer, struct actor *actor)
+/* Steps over an int3 of ours, at which a task stands. False where that ends in a stop. */
+static bool pass(struct replayer *replayer, struct actor *actor)
 {
     uint64_t hit;
-    if (!trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) return true;
     actor->met = false;
     if (!step_actor(replayer, actor, &hit)) return false;
     return !hit || !trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor));
 }
 
-static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int3, uint64_t ticks)
+/* The gate is ours, and so is the agent: no event may change them. */
+static uint64_t end_of_ours(const struct actor *actor) { return actor->agent ? AGENT_END : GATE_PAGE + GATE_BYTES; }
+
+static bool touches_gate(const struct actor *actor, uint64_t address, size_t size)
+{
+    return address < end_of_ours(actor) && address + size > GATE_PAGE;
+}
+
+/* Whether a task that has the registers of a place waits there, and so comes back to it. Otherwise it has gone on. */
+static bool waits_there(struct actor *actor, const struct user_regs_struct *place)
+{
+    static const struct trap_set none;
+    int status;
+    actor->armed = 0;
+    if (trap_arm(&none, actor->task, actor->real)) return false;
+    for (unsigned i = 0; i < LONGEST_LOOP && !touches_gate(actor, actor->registers.rip, 1) && !tracee_at_call(actor->real, actor->registers.rip); i++) {
+        if (ptrace(PTRACE_SINGLESTEP, actor->real, 0, 0) || !tracee_wait(actor->real, &status) || status >> 8 != SIGTRAP) return false;
+        if (tracee_get_registers(actor->real, &actor->registers)) return false;
+        if (tracee_same_place(&actor->registers, place)) return true;
+    }
+    return false;
+}
+
+bool replayer_has_come(struct actor *actor, const struct point *point)
+{
+    if (actor->registers.rip != point->registers.rip || !is_at_point(actor->real, &actor->registers, point)) return false;
+    return point->keeps || waits_there(actor, &point->registers);
+}
+
+static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int3, uint64_t ticks, const struct point *point)
 {
     int status = 0;
     actor->restarted = false;
     actor->signal = 0;
     replayer_wind(replayer, actor, ticks);
-    for (;;) {
-        if (actor->met && int3 && !pass_int3(replayer, actor)) {
+    for (bool looked = false;; looked = replayer->looked) {
+        if (point && replayer_has_come(actor, point)) {
+            actor->stop = STOP_POINT;
+            note_ticks(replayer, actor);
+            return;
+        }
+        /* What lies where the task stands is met before it is passed. */
+        bool stands = point && actor->registers.rip == point->registers.rip && (looked || actor->met);
+        bool steps = (actor->met && int3 && trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) || (stands && !replayer->detour.page);
+        if (steps && !pass(replayer, actor)) {
             if (actor->stop == STOP_TRAP) note_ticks(replayer, actor);
             return;
         }
+        replayer->looked = false;
+        if (steps) continue;
+        replayer->detour.passes = stands;
         bool met = actor->met;
         actor->stop = STOP_DEAD;
         actor->met = false;
         if (met && replayer->traps.count && !set_resume_flag(actor, true)) return;
         if (!run_once(replayer, actor, int3, &status)) return;
+        if (replayer->looked) continue;
         enum meeting meeting = meet(replayer, actor, status);
         if (meeting == STOPPED) {
             actor->stop = set_resume_flag(actor, false) ? STOP_TRAP : STOP_DEAD;
@@ -380,13 +425,40 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
 
 void replayer_run_to_stop(struct replayer *replayer, struct actor *actor)
 {
+    struct detour detour = replayer->detour;
+    replayer->detour = (struct detour){0};
     actor->met = true;
-    run_to_stop(replayer, actor, false, 0);
+    run_to_stop(replayer, actor, false, 0, NULL);
+    replayer->detour = detour;
 }
 
-void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks)
+/* Instructions that are executed elsewhere meet no trap where they lie. */
+static bool lies_trap_within(const struct replayer *replayer, const struct point *point)
 {
-    bool amid = actor->stop == STOP_TRAP;
+    uint64_t end = point->registers.rip;
+    for (unsigned i = 0; i < point->moved.count; i++) end += point->moved.item[i].length;
+    for (size_t i = 0; i < replayer->traps.count; i++) {
+        const struct trap *trap = &replayer->traps.trap[i];
+        if (trap->kind == TRAP_EXECUTE && trap->address > point->registers.rip && trap->address < end) return true;
+    }
+    return false;
+}
+
+/* The clock, if there is one, stops a task that goes past the place. */
+static void run_to_point(struct replayer *replayer, struct actor *actor, const struct way *way)
+{
+    if (actor->stop != STOP_TRAP && tracee_get_registers(actor->real, &actor->registers)) {
+        actor->stop = STOP_DEAD;
+        return;
+    }
+    detour_begin(&replayer->detour, actor, &way->point, !trap_bits(&replayer->traps, TRAP_ACCESS), !lies_trap_within(replayer, &way->point));
+    run_to_stop(replayer, actor, true, way->ticks + 1, &way->point);
+    detour_end(&replayer->detour, actor);
+}
+
+void replayer_run_on(struct replayer *replayer, struct actor *actor, const struct way *way)
+{
+    bool amid = actor->stop == STOP_TRAP, ticks = !way->pointed || way->ticks > replayer->due_ticks;
     replayer_prepare(replayer, actor);
     actor->met &= amid;
     uint64_t hit = amid ? 0 : replayer_written(replayer, actor);
@@ -394,7 +466,8 @@ void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ti
         actor->stop = STOP_TRAP;
         return;
     }
-    run_to_stop(replayer, actor, true, ticks);
+    if (ticks) run_to_stop(replayer, actor, true, way->ticks, NULL);
+    if (way->pointed && (!ticks || actor->stop == STOP_TICK)) run_to_point(replayer, actor, way);
 }
 
 /* Events. */
@@ -406,27 +479,11 @@ static enum outcome damaged(struct replayer *replayer)
     return OUTCOME_FAILED;
 }
 
-/* Whether memory is not as it was recorded, addresses and contents in turn: at which address first. The cursor is bad where that
-   cannot be read. */
-static bool has_changed(const struct actor *actor, struct cursor *cursor, uint64_t *address)
-{
-    size_t count = read_array(cursor);
-    for (size_t i = 0; i + 1 < count; i += 2) {
-        size_t size;
-        *address = read_unsigned(cursor);
-        const uint8_t *recorded = read_binary(cursor, &size);
-        uint8_t present[STRING_LIMIT];
-        cursor->bad |= size > sizeof present;
-        if (cursor->bad || tracee_read(actor->real, *address, present, size) != size || memcmp(present, recorded, size) != 0) return true;
-    }
-    return false;
-}
-
 static enum outcome check_inputs(struct replayer *replayer, const struct actor *actor, const struct call *call)
 {
     struct cursor cursor = call->inputs;
     uint64_t address;
-    if (!has_changed(actor, &cursor, &address)) return OUTCOME_POSITION;
+    if (!has_changed(actor->real, &cursor, &address)) return OUTCOME_POSITION;
     if (cursor.bad) return damaged(replayer);
     return diverge(replayer, "the memory at %#llx that the call reads is not the recorded one", (unsigned long long)address);
 }
@@ -456,14 +513,6 @@ static enum outcome check_call(struct replayer *replayer, const struct actor *ac
             return diverge(replayer, "argument %zu is %#llx in the replay", i + 1, (unsigned long long)arguments[i]);
     /* What a call that slept had read at its entry may have been changed since by the others. */
     return actor->arrival == replayer->position ? check_inputs(replayer, actor, call) : OUTCOME_POSITION;
-}
-
-/* The gate is ours, and so is the agent: no event may change them. */
-static uint64_t end_of_ours(const struct actor *actor) { return actor->agent ? AGENT_END : GATE_PAGE + GATE_BYTES; }
-
-static bool touches_gate(const struct actor *actor, uint64_t address, size_t size)
-{
-    return address < end_of_ours(actor) && address + size > GATE_PAGE;
 }
 
 static bool write_outputs(const struct actor *actor, struct cursor cursor, const struct origin *origin)
@@ -693,68 +742,32 @@ static enum outcome feed_instruction(struct replayer *replayer, struct actor *ac
     return OUTCOME_POSITION;
 }
 
-/* Whether a task that has the registers of a place waits there, and so comes back to it. Otherwise it has gone on. */
-static bool waits_there(struct actor *actor, const struct user_regs_struct *place, int *status)
+/* Where a task was left amid native code. */
+static enum outcome feed_point(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items, const struct point *point)
 {
-    if (trap_arm_place(actor->real, 0) || !set_resume_flag(actor, false)) return false;
-    for (unsigned i = 0; i < LONGEST_LOOP && !touches_gate(actor, actor->registers.rip, 1) && !tracee_at_call(actor->real, actor->registers.rip); i++) {
-        if (ptrace(PTRACE_SINGLESTEP, actor->real, 0, 0) || !tracee_wait(actor->real, status) || !WIFSTOPPED(*status)) return false;
-        if (tracee_get_registers(actor->real, &actor->registers) || *status >> 8 != SIGTRAP) return false;
-        if (tracee_same_place(&actor->registers, place)) return true;
-    }
-    if (trap_arm_place(actor->real, place->rip)) *status = 0;
-    return false;
-}
-
-static bool is_kept(const struct actor *actor, struct cursor cursor)
-{
-    uint64_t address;
-    return !has_changed(actor, &cursor, &address) && !cursor.bad;
-}
-
-/* Runs a task on to where it waited for another (spin.c): where it has these registers, and memory is as the loop has left it. Older
-   traces do not have that: where it comes back to its registers. */
-static bool run_to_place(struct replayer *replayer, struct actor *actor, const struct user_regs_struct *place, const struct cursor *kept)
-{
-    int status = SIGTRAP << 8;
-    replayer_prepare(replayer, actor);
-    replayer_wind(replayer, actor, 0);
-    actor->armed = 0;
-    if (trap_arm_place(actor->real, place->rip) || tracee_get_registers(actor->real, &actor->registers)) return false;
-    bool come = false, runs = true;
-    while (runs && !come) {
-        come = tracee_same_place(&actor->registers, place) && (kept ? is_kept(actor, *kept) : waits_there(actor, place, &status));
-        runs = come || (status >> 8 == SIGTRAP && (actor->registers.rip != place->rip || set_resume_flag(actor, true))
-                        && run_once(replayer, actor, false, &status) && status >> 8 == SIGTRAP && actor->registers.rip == place->rip);
-    }
-    trap_arm_place(actor->real, 0);
-    return set_resume_flag(actor, false) && come;
+    const struct origin origin = {replayer->chunk, replayer->cursor.at};
+    if (actor->stop != STOP_POINT) return diverge(replayer, "the replay does not come to %#llx, where the task was left amid its code", point->registers.rip);
+    read_skip(cursor);
+    read_skip(cursor);
+    bool writes = items > NUMBERS_IN_HEAD + 3;
+    if (writes && replayer->noted) note_outputs(replayer, *cursor);
+    if (writes && !write_outputs(actor, *cursor, &origin)) return diverge(replayer, "what the task wrote while it waited is not there");
+    actor->stop = STOP_NONE;
+    return OUTCOME_POSITION;
 }
 
 static enum outcome feed_tick(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items)
 {
-    struct user_regs_struct recorded;
-    size_t size;
     uint64_t ticks = read_unsigned(cursor);
-    const uint8_t *registers = read_binary(cursor, &size);
-    if (cursor->bad || size != sizeof recorded) return damaged(replayer);
-    memcpy(&recorded, registers, sizeof recorded);
-    if (items > NUMBERS_IN_HEAD + 2) {
-        const struct origin origin = {replayer->chunk, replayer->cursor.at};
-        read_unsigned(cursor);
-        bool writes = items > NUMBERS_IN_HEAD + 3, keeps = items > NUMBERS_IN_HEAD + 4;
-        struct cursor kept = *cursor;
-        if (keeps) read_skip(&kept);
-        if (actor->stop != (ticks ? STOP_TICK : STOP_NONE) || !run_to_place(replayer, actor, &recorded, keeps ? &kept : NULL))
-            return diverge(replayer, "the replay does not come to %#llx, where the task waited for another", recorded.rip);
-        if (writes && replayer->noted) note_outputs(replayer, *cursor);
-        if (writes && !write_outputs(actor, *cursor, &origin)) return diverge(replayer, "what the task wrote while it waited is not there");
-        actor->stop = STOP_NONE;
-        return OUTCOME_POSITION;
-    }
+    struct cursor behind = *cursor;
+    struct point point;
+    bool pointed = read_point(&behind, items, &point);
+    const struct user_regs_struct *recorded = &point.registers;
+    if (cursor->bad || behind.bad || !recorded->rip) return damaged(replayer);
+    if (pointed) return feed_point(replayer, actor, cursor, items, &point);
     if (actor->stop != STOP_TICK) return diverge(replayer, "the replay does not come to tick %llu behind its last event", (unsigned long long)ticks);
-    if (recorded.rip != actor->registers.rip) return diverge(replayer, "the replay is at %#llx at tick %llu", actor->registers.rip, (unsigned long long)ticks);
-    if (memcmp(&recorded, &actor->registers, sizeof recorded)) return diverge(replayer, "the replay has other registers at tick %llu", (unsigned long long)ticks);
+    if (recorded->rip != actor->registers.rip) return diverge(replayer, "the replay is at %#llx at tick %llu", actor->registers.rip, (unsigned long long)ticks);
+    if (memcmp(recorded, &actor->registers, sizeof *recorded)) return diverge(replayer, "the replay has other registers at tick %llu", (unsigned long long)ticks);
     actor->stop = STOP_NONE;
     return OUTCOME_POSITION;
 }
@@ -806,7 +819,6 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
         return read_unsigned(&cursor) == PLACE_BEHIND_EVENT;
     }
     if (head->kind == EVENT_LEAVE || head->kind == EVENT_STOPPED || head->kind == EVENT_FAULT) return true;
-    if (head->kind == EVENT_TICK) return read_unsigned(&cursor) == 0;
     if (ticks_of(cursor, head, head->task)) return false;
     if (head->kind == EVENT_EXIT || head->kind == EVENT_CHECKSUM) {
         read_unsigned(&cursor);
@@ -818,14 +830,24 @@ static bool finds_behind(struct cursor cursor, const struct head *head)
 bool waits_behind(struct cursor cursor, pid_t task)
 {
     struct head head = read_head(&cursor);
-    return head.task == task && (ticks_of(cursor, &head, task) || finds_behind(cursor, &head));
+    return head.task == task && (head.kind == EVENT_TICK || ticks_of(cursor, &head, task) || finds_behind(cursor, &head));
 }
 
-bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks)
+/* How the task that is due comes to the next event. */
+static struct way way_to(struct cursor cursor, const struct head *head, pid_t task)
+{
+    struct way way = {.ticks = ticks_of(cursor, head, task)};
+    if (head->task != task || head->kind != EVENT_TICK) return way;
+    read_unsigned(&cursor);
+    way.pointed = read_point(&cursor, head->items, &way.point);
+    return way;
+}
+
+bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, struct way *way)
 {
     struct cursor cursor = replayer->cursor;
     struct head head = read_head(&cursor);
-    *ticks = ticks_of(cursor, &head, actor->task);
+    *way = way_to(cursor, &head, actor->task);
     return !(head.task == actor->task && finds_behind(cursor, &head));
 }
 
@@ -845,14 +867,15 @@ int replayer_skip(struct replayer *replayer, uint64_t position)
 }
 
 /* Runs the due task on; whether it stays due, amid its way to the next event. */
-static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, uint64_t recorded)
+static bool run_due(struct replayer *replayer, uint64_t until, int64_t ticks, struct way way)
 {
     struct actor *due = replayer->due;
-    bool partly = ticks != TO_NEXT_STOP && replayer->position == until && (!recorded || (uint64_t)ticks < recorded);
+    uint64_t most = way.pointed ? way.ticks + 1 : way.ticks ? way.ticks : UINT64_MAX;
+    bool partly = ticks != TO_NEXT_STOP && replayer->position == until && (uint64_t)ticks < most;
     if (partly && (uint64_t)ticks <= replayer->due_ticks) return true;
-    uint64_t wanted = partly ? (uint64_t)ticks : recorded;
-    replayer->offered = due->agent && !wanted ? offer(replayer, due, ticks == TO_NEXT_STOP || !until ? until : until - 1) : 0;
-    replayer_run_on(replayer, due, wanted);
+    if (partly) way = (struct way){.ticks = (uint64_t)ticks};
+    replayer->offered = due->agent && !way.ticks && !way.pointed ? offer(replayer, due, ticks == TO_NEXT_STOP || !until ? until : until - 1) : 0;
+    replayer_run_on(replayer, due, &way);
     if (replayer->offered && due->stop != STOP_DEAD && !take_back(replayer, due, replayer->offered)) replayer->cursor.bad = true;
     replayer->offered = 0;
     if (due->stop == STOP_TRAP) return true;
@@ -880,7 +903,7 @@ static enum outcome run_loop(struct replayer *replayer, uint64_t until, int64_t 
             struct actor *due = replayer->due;
             if (!known) return OUTCOME_CHUNK;
             if (!(due->task == head.task && finds_behind(cursor, &head))) {
-                if (run_due(replayer, until, ticks, ticks_of(cursor, &head, due->task))) return due->stop == STOP_TRAP ? OUTCOME_TRAP : OUTCOME_POSITION;
+                if (run_due(replayer, until, ticks, way_to(cursor, &head, due->task))) return due->stop == STOP_TRAP ? OUTCOME_TRAP : OUTCOME_POSITION;
                 continue;
             }
             due->arrival = replayer->position;

@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include "event.h"
+#include "point.h"
 #include "space.h"
 #include "tracee.h"
 #include "trap.h"
@@ -23,6 +24,8 @@ enum stop {
     STOP_DEAD,
     STOP_TRAP,  /* at a trap, amid the run to its next stop */
     STOP_LOST,  /* at a debug exception, but whether at a trap, and at which, the processor does not say */
+    STOP_POINT, /* at a place amid native code that it was to stop at */
+    STOPS,
 };
 
 struct actor {
@@ -75,6 +78,8 @@ struct replayer {
     size_t file_count;
     struct trap_set traps;
     size_t offered; /* events in the ring of the task that runs */
+    struct detour detour; /* of the task that runs to a place */
+    bool looked;    /* it has met that */
     char reason[256]; /* of a divergence */
 };
 
@@ -100,11 +105,20 @@ enum { TO_NEXT_STOP = -1 };
 enum outcome replayer_run(struct replayer *replayer, uint64_t until, int64_t ticks);
 /* Readies a task that is to run: how it stops at calls, and its traps. */
 void replayer_prepare(struct replayer *replayer, struct actor *actor);
-/* Lets a task run to its next stop: at a system call, of which none is made but through the gate, at a fault, or at tick `ticks`
-   behind its last event, if that comes first (0: at none); or to a trap on its way there. */
-void replayer_run_on(struct replayer *replayer, struct actor *actor, uint64_t ticks);
-/* Whether a task that is due is to run on before the next event; *ticks: only to there, if not 0. */
-bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, uint64_t *ticks);
+/* Where a task is to stop that runs on, if its next stop does not come first: at tick `ticks` behind its last event (0: at none);
+   `pointed`: at a place behind that. */
+struct way {
+    uint64_t ticks;
+    bool pointed;
+    struct point point;
+};
+/* Lets a task run to its next stop: at a system call, of which none is made but through the gate, at a fault, or where its way
+   ends; or to a trap on its way there. */
+void replayer_run_on(struct replayer *replayer, struct actor *actor, const struct way *way);
+/* Whether a task that is due is to run on before the next event, and how. */
+bool replayer_runs_on(const struct replayer *replayer, const struct actor *actor, struct way *way);
+/* Whether a task whose registers are known is at a place. */
+bool replayer_has_come(struct actor *actor, const struct point *point);
 /* A task that is to stop at tick `ticks` behind its last event, or at none (0). */
 void replayer_wind(const struct replayer *replayer, const struct actor *actor, uint64_t ticks);
 /* How many ticks of the bytecode clock a stopped task has run behind its last event; 0 without the agent. */

@@ -242,7 +242,13 @@ static siginfo_t take_held(struct task *task)
 void deliver_at_tick(struct recorder *recorder, struct task *task)
 {
     siginfo_t info = take_held(task);
+    uint64_t events = recorder->event_count;
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, true);
+    if (recorder->event_count != events || task->turn.state != TASK_READY || task->fatal_behind) return;
+    /* It stops the task as soon as that goes on, or has been ignored since. */
+    task->preempted = true;
+    task->stops = stops_by_default(info.si_signo) && task->group->disposition[info.si_signo] == DISPOSITION_DEFAULT;
+    if (!task->stops) task->resume_signal = 0;
 }
 
 bool deliver_held(struct recorder *recorder, struct task *task)
@@ -256,6 +262,7 @@ bool deliver_held(struct recorder *recorder, struct task *task)
 /* Whether the task has not run since its last event. */
 static bool is_behind_event(const struct task *task, const struct user_regs_struct *present)
 {
+    if (task->preempted || task->stops) return true;
     /* A loop comes by the same place again, at another tick. */
     if (is_clocked(task) && passed_ticks(task)) return false;
     return task->at_boundary && present->rip == task->exit.rip && present->rsp == task->exit.rsp && present->rcx == task->exit.rcx;
@@ -317,6 +324,18 @@ static void take_forwarded(struct task *task, siginfo_t *info)
     }
 }
 
+bool hold_on_way(const struct recorder *recorder, struct task *task, int status)
+{
+    siginfo_t info;
+    int signal = WSTOPSIG(status);
+    if (!WIFSTOPPED(status) || status >> 16 || ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1 || is_fault(signal, &info)) return false;
+    if (!has_handler(task, signal) || task->held_count == MAX_HELD || passed_over(recorder, task, &info)) return false;
+    take_forwarded(task, &info);
+    if (!task->held_count) task->held_until = task->turn.all_ticks;
+    hold(task, &info);
+    return true;
+}
+
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal)
 {
     siginfo_t info;
@@ -364,8 +383,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     /* Death comes at a tick, so that replay finds the memory that was left; so does standing still, where others may look at it. */
     bool ignored = signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_IGNORE;
     bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
-    bool waits = ends && is_clocked(task) && runs_free(task) && !task->impatient;
-    task->impatient = false;
+    bool waits = ends && is_clocked(task) && runs_free(task);
     if (task->redirected && !no_handler) {
         if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;

@@ -2,22 +2,30 @@
    comes back to the same registers within a few instructions, again and again. So do many that compute and have their progress in
    memory: it waits if its turns do not depend on what they change, which policy finds out (recorder/spin.py). There the task is left,
    and replay finds the place by these registers and by the memory that the loop uses and does not change: from then on each turn is the
-   same, but for what it changes, which is recorded. */
+   same, but for what it changes, which is recorded.
+
+   A task that computes is left amid that, for others or for a signal, at a point that is found again by all that it has (point.h). */
 #include "recording.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include "events.h"
+#include "transfer.h"
+
+enum { SHARE = 5, MOST_IN_VAIN = 6, USEFUL_NANOSECONDS = 500 * 1000, LONGEST_PAUSE = 200 * 1000 * 1000 };
 
 /* Makes a step. False where something else has happened, which is kept as the stop of the task. */
-static bool step(struct task *task, struct user_regs_struct *registers)
+static bool step(const struct recorder *recorder, struct task *task, struct user_regs_struct *registers)
 {
     int status;
     uint8_t code = 0;
     tracee_read(task->turn.tid, registers->rip, &code, sizeof code);
-    if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) || !tracee_wait(task->turn.tid, &status)) return false;
+    do
+        if (ptrace(PTRACE_SINGLESTEP, task->turn.tid, 0, 0) || !tracee_wait(task->turn.tid, &status)) return false;
+    while (hold_on_way(recorder, task, status));
     if (tracee_debug_stop(task->turn.tid, status, code)) return tracee_get_registers(task->turn.tid, registers) == 0;
     task->status = status;
     task->turn.state = TASK_PENDING;
@@ -52,7 +60,7 @@ static bool comes_back(struct recorder *recorder, struct task *task, const struc
     bool came = false;
     for (unsigned i = 0; i < (came ? 2 * LONGEST_LOOP : LONGEST_LOOP) && is_own_code(task, &registers); i++) {
         buffer_append(&recorder->loop, &registers, sizeof registers);
-        if (!step(task, &registers)) return false;
+        if (!step(recorder, task, &registers)) return false;
         if (!tracee_same_place(&registers, first)) continue;
         came = true;
         if (!is_repeated(recorder)) continue;
@@ -62,34 +70,135 @@ static bool comes_back(struct recorder *recorder, struct task *task, const struc
     return false;
 }
 
-enum request look_for_spin(struct recorder *recorder, struct task *task)
+static uint64_t now(const struct recorder *recorder)
+{
+    struct timespec time;
+    read_clock(&time);
+    return nanoseconds(&recorder->start, &time);
+}
+
+enum request look_amid(struct recorder *recorder, struct task *task)
 {
     struct user_regs_struct registers;
-    if (!runs_free(task) || task->held_count || tracee_get_registers(task->turn.tid, &registers) || !comes_back(recorder, task, &registers)) return REQUEST_NONE;
+    if (!runs_own_code(task) || tracee_get_registers(task->turn.tid, &registers) || !is_own_code(task, &registers)) return REQUEST_NONE;
+    bool repeats = comes_back(recorder, task, &registers);
+    if (task->turn.state != TASK_READY) return REQUEST_NONE;
+    recorder->repeats = repeats && !task->held_count;
     recorder->subject = task;
-    return REQUEST_WAITS;
+    recorder->led_since = 0;
+    return REQUEST_AMID;
+}
+
+/* To leave a task amid native code takes a look at all its memory: only so often that it is a sixth of the time, and more seldom where others
+   have no use for it, who wait for the interpreter's lock that the task has. */
+void end_stand(const struct recorder *recorder, struct task *task)
+{
+    if (!task->stood) return;
+    uint64_t present = now(recorder);
+    bool useful = present - task->stood >= USEFUL_NANOSECONDS;
+    task->vain = useful ? 0 : task->vain < MOST_IN_VAIN ? task->vain + 1 : MOST_IN_VAIN;
+    uint64_t pause = SHARE * task->stood_for, longer = pause << task->vain;
+    if (longer > LONGEST_PAUSE) longer = pause > LONGEST_PAUSE ? pause : LONGEST_PAUSE;
+    task->next_stand = present + longer;
+    task->stood = 0;
+}
+
+bool recorder_may_stand(struct recorder *recorder)
+{
+    struct task *task = recorder->subject;
+    if (task->turn.state != TASK_READY || now(recorder) < task->next_stand) return false;
+    return choose_held(task) || is_preempted(recorder, task);
+}
+
+bool recorder_step(struct recorder *recorder, struct user_regs_struct *registers)
+{
+    struct task *task = recorder->subject;
+    if (!recorder->led_since) recorder->led_since = now(recorder);
+    return task->turn.state == TASK_READY && tracee_get_registers(task->turn.tid, registers) == 0 && is_own_code(task, registers) && step(recorder, task, registers) && is_own_code(task, registers);
 }
 
 bool recorder_turn(struct recorder *recorder)
 {
     struct user_regs_struct registers;
     for (size_t i = 1, count = states_count(recorder); i <= count; i++)
-        if (!step(recorder->subject, &registers) || registers.rip != states(recorder)[i % count].rip) return false;
+        if (!step(recorder, recorder->subject, &registers) || registers.rip != states(recorder)[i % count].rip) return false;
     return tracee_same_place(&registers, states(recorder));
+}
+
+static uint64_t ticks_here(struct task *task)
+{
+    read_ticks(task);
+    return is_clocked(task) ? passed_ticks(task) : 0;
 }
 
 void recorder_rest(struct recorder *recorder, const struct buffer *changed, const struct buffer *kept)
 {
     struct task *task = recorder->subject;
     if (tracee_get_registers(task->turn.tid, &task->exit)) return;
-    read_ticks(task);
+    uint64_t ticks = ticks_here(task);
     recorder_begin_event(recorder, EVENT_TICK, task->turn.tid, 5);
-    wire_unsigned(&recorder->events, is_clocked(task) ? passed_ticks(task) : 0);
+    wire_unsigned(&recorder->events, ticks);
     wire_binary(&recorder->events, &task->exit, sizeof task->exit);
     wire_unsigned(&recorder->events, 1);
     buffer_append(&recorder->events, changed->data, changed->size);
     buffer_append(&recorder->events, kept->data, kept->size);
-    task->at_boundary = true;
+    task->at_boundary = false; /* as soon as it goes on: a loop comes by again */
     task->turn.behind = task->turn.ticks;
     task->preempted = task->fatal_behind = true;
+}
+
+/* What calls that have begun may write at any moment: replay has that at their ends. */
+void recorder_pending(const struct recorder *recorder, struct ranges *pending)
+{
+    const struct task *task = recorder->subject;
+    for (const struct task *other = first_task(recorder); other; other = next_task(other)) {
+        if (other == task || !other->group || other->group->space != task->group->space || !other->in_call) continue;
+        const uint64_t *arguments;
+        const struct syscall_row *row = unfinished_row(other, &arguments);
+        if (row) transfer_room(other->turn.tid, row, arguments, pending);
+    }
+}
+
+void recorder_stand(struct recorder *recorder, const struct span *spans, size_t count, const struct buffer *kept, const struct buffer *moved)
+{
+    static uint8_t area[XSTATE_BYTES];
+    size_t size = sizeof area;
+    struct task *task = recorder->subject;
+    struct ranges pending = {0};
+    if (tracee_get_registers(task->turn.tid, &task->exit) || !is_own_code(task, &task->exit) || tracee_get_xstate(task->turn.tid, area, &size)) return;
+    recorder_pending(recorder, &pending);
+    uint64_t ticks = ticks_here(task);
+    recorder_begin_event(recorder, EVENT_TICK, task->turn.tid, 9);
+    struct buffer *events = &recorder->events;
+    wire_unsigned(events, ticks);
+    wire_binary(events, &task->exit, sizeof task->exit);
+    wire_unsigned(events, 0);
+    wire_array(events, 0);
+    buffer_append(events, kept->data, kept->size);
+    wire_binary(events, area, size);
+    wire_array(events, 4 * count);
+    for (size_t i = 0; i < count; i++) {
+        wire_unsigned(events, spans[i].start);
+        wire_unsigned(events, spans[i].end);
+        wire_unsigned(events, spans[i].sparse);
+        wire_unsigned(events, hash_span(task->turn.tid, &spans[i], pending.item, pending.count));
+    }
+    wire_array(events, 2 * pending.count);
+    for (size_t i = 0; i < pending.count; i++) {
+        wire_unsigned(events, (uintptr_t)pending.item[i].iov_base);
+        wire_unsigned(events, (uintptr_t)pending.item[i].iov_base + pending.item[i].iov_len);
+    }
+    buffer_append(events, moved->data, moved->size);
+    ranges_free(&pending);
+    task->stood = now(recorder);
+    task->stood_for = task->stood - recorder->led_since;
+    task->next_stand = task->stood + SHARE * task->stood_for;
+    task->at_boundary = false; /* as soon as it goes on: a loop comes by again */
+    task->turn.behind = task->turn.ticks;
+    if (choose_held(task)) {
+        task->stood = 0;
+        deliver_at_tick(recorder, task);
+    } else {
+        task->preempted = task->fatal_behind = true;
+    }
 }

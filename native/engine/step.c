@@ -247,12 +247,13 @@ static uint64_t execute_hits(const struct replayer *replayer, const struct actor
 
 static enum outcome step_on(struct replayer *replayer, struct actor *actor, uint64_t limit, uint64_t *done)
 {
-    uint64_t ticks;
+    struct way way;
     if (replayer->position >= replayer->chunk_end) return OUTCOME_CHUNK;
-    if (!replayer_runs_on(replayer, actor, &ticks)) return OUTCOME_POSITION;
+    if (!replayer_runs_on(replayer, actor, &way)) return OUTCOME_POSITION;
     uint64_t hit = 0;
     replayer_prepare(replayer, actor);
-    replayer_wind(replayer, actor, ticks);
+    bool behind_tick = way.pointed && replayer->due_ticks >= way.ticks;
+    replayer_wind(replayer, actor, behind_tick ? 0 : way.ticks);
     /* Policy has set those of a task that begins. */
     if (actor->stop == STOP_NONE && tracee_get_registers(actor->real, &actor->registers)) return OUTCOME_FAILED;
     if (actor->stop == STOP_NONE) hit = replayer_written(replayer, actor);
@@ -262,10 +263,16 @@ static enum outcome step_on(struct replayer *replayer, struct actor *actor, uint
     actor->restarted = false;
     if (hit && trap_count(&replayer->traps, actor->task, actor->real, hit, replayer->position - 1, ticks_behind(actor))) return OUTCOME_TRAP;
     while (*done < limit) {
-        if (!step_actor(replayer, actor, &hit)) {
-            actor->arrival = replayer->position;
-            replayer->due = NULL;
-            return OUTCOME_POSITION;
+        if (behind_tick && replayer_has_come(actor, &way.point)) actor->stop = STOP_POINT;
+        if (actor->stop == STOP_POINT || !step_actor(replayer, actor, &hit)) {
+            if (actor->stop != STOP_TICK || !way.pointed || behind_tick) {
+                actor->arrival = replayer->position;
+                replayer->due = NULL;
+                return OUTCOME_POSITION;
+            }
+            note_ticks(replayer, actor);
+            behind_tick = true;
+            actor->stop = STOP_TRAP;
         }
         ++*done;
         actor->met = true;

@@ -108,6 +108,13 @@ static void leave_child(struct recorder *recorder, struct task *child)
     remove_task(recorder, child);
 }
 
+const struct syscall_row *unfinished_row(const struct task *task, const uint64_t **arguments)
+{
+    bool restarted = task->entry.orig_rax == SYS_restart_syscall && task->restart_row;
+    *arguments = restarted ? task->restart_arguments : task->arguments;
+    return restarted ? task->restart_row : task->row;
+}
+
 /* A call that has gone to sleep is finished by the kernel as soon as it can be, whosever turn it is, and its event comes when
    the task gets its own. A fork in between copies memory that the call has written to, and in replay has not. The child
    has not run: what it has of such a call's outputs is written to it when it starts. */
@@ -117,11 +124,11 @@ static void keep_unfinished(const struct recorder *recorder, const struct task *
     for (const struct task *other = first_task(recorder); other; other = next_task(other)) {
         bool apart = other == parent || other == child || !other->group || other->group->space != parent->group->space;
         if (apart || !other->in_call || other->call != CALL_PLAIN || other->turn.state == TASK_READY) continue;
-        bool restarted = other->entry.orig_rax == SYS_restart_syscall && other->restart_row;
-        const struct syscall_row *row = restarted ? other->restart_row : other->row;
+        const uint64_t *arguments;
+        const struct syscall_row *row = unfinished_row(other, &arguments);
         struct ranges ranges = {0};
         /* Of EFAULT: all that was asked for. */
-        if (row) transfer_outputs(child->turn.tid, row, restarted ? other->restart_arguments : other->arguments, -EFAULT, &ranges);
+        if (row) transfer_outputs(child->turn.tid, row, arguments, -EFAULT, &ranges);
         size_t total = 0;
         for (size_t i = 0; i < ranges.count; i++) total += ranges.item[i].iov_len;
         /* Still asleep it has written nothing, but for messages that come by and by. */

@@ -179,6 +179,15 @@ void transfer_outputs(pid_t pid, const struct syscall_row *row, const uint64_t a
         if (ranges->item[i].iov_len > FAULT_LIMIT) ranges->item[i].iov_len = FAULT_LIMIT;
 }
 
+void transfer_room(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], struct ranges *ranges)
+{
+    for (unsigned i = 0; i < row->out_count; i++) {
+        const struct transfer *transfer = &row->out[i];
+        int64_t most = transfer->kind == KIND_RESULT ? FAULT_LIMIT : transfer->kind == KIND_MMSGHDR ? (int64_t)arguments[transfer->count] : INT32_MAX;
+        add_transfer(pid, transfer, arguments, most, true, ranges);
+    }
+}
+
 void transfer_sent(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], int64_t result,
                    struct ranges *ranges)
 {

@@ -37,6 +37,9 @@ size_t transfer_inputs(pid_t pid, const struct syscall_row *row, const uint64_t 
 void transfer_outputs(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], int64_t result,
                       struct ranges *ranges);
 
+/* Collects all that a call which has not returned may write. */
+void transfer_room(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], struct ranges *ranges);
+
 /* Collects the data that a WRITE call sent through its descriptor, `result` bytes of it. */
 void transfer_sent(pid_t pid, const struct syscall_row *row, const uint64_t arguments[6], int64_t result,
                    struct ranges *ranges);

@@ -72,13 +72,6 @@ int trap_arm(const struct trap_set *set, pid_t task, pid_t real)
     return error ? error : set_debug_register(real, 7, control);
 }
 
-int trap_arm_place(pid_t real, uint64_t address)
-{
-    int error = set_debug_register(real, 7, 0);
-    if (!error && address) error = set_debug_register(real, 0, address);
-    return error || !address ? error : set_debug_register(real, 7, 1);
-}
-
 static bool read_status(pid_t real, uint64_t *status)
 {
     errno = 0;

@@ -73,8 +73,6 @@ void trap_set_free(struct trap_set *set);
 void trap_set_begin(struct trap_set *set, uint64_t event);
 /* Puts the set into the debug registers of a stopped task. Returns 0 or errno. */
 int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
-/* Has a task stop where it is about to execute an address, and at no trap; 0: nowhere. Returns 0 or an errno. */
-int trap_arm_place(pid_t real, uint64_t address);
 /* Whether a stop of a task that has not been made to step is that of a debug register; `hit` are the bits of the traps, and
    `lost` that there are none because the processor does not say which it was. */
 bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost);
