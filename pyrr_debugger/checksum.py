@@ -37,12 +37,14 @@ def of_task(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[
     With `merged`, mappings that follow on each other are one: how the kernel divides memory depends on when the process
     was forked (is_mergeable_anon_vma, mm/vma.c).
     """
-    return [(s, e, sparse, _sums(tid, s, e, sparse)) for s, e, sparse in spans(tid, maps, merged)]
-
-
-def spans(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[tuple[int, int, bool]]:
-    """The same memory, without its checksums."""
     live = registers.unpack(_engine.registers(tid))["rsp"] - _RED_ZONE
+    ranges = [(live if start < live < end else start, end, sparse) for start, end, sparse in spans(maps, merged)]
+    return [(s, e, sparse, _sums(tid, s, e, sparse)) for s, e, sparse in ranges]
+
+
+def spans(maps: list[procfs.Mapping], merged: bool = False) -> list[tuple[int, int, bool]]:
+    """Everything that a task with these mappings can write, dead parts of stacks too, and whether pages that were
+    never touched count as zero."""
     spans: list[tuple[int, int, bool]] = []
     for mapping in maps:
         if mapping.prot & _WRITE and not mapping.name.startswith(_NOT_MEMORY) and not snapshot.is_agent(mapping):
@@ -50,7 +52,7 @@ def spans(tid: int, maps: list[procfs.Mapping], merged: bool = False) -> list[tu
             if merged and spans and spans[-1][1:] == (start, sparse):
                 start = spans.pop()[0]
             spans.append((start, mapping.end, sparse))
-    return [(live if start < live < end else start, end, sparse) for start, end, sparse in spans]
+    return spans
 
 
 def again(pid: int, ranges: tuple[Range, ...], memory: tuple[int, int] = (-1, 0)) -> list[Range]:

@@ -27,8 +27,8 @@ _LOWEST_FOR_FOUR = 1 << 30  # a jump over an instruction of four bytes leads 870
 _FAR, _FARTHEST = 96, 256  # instructions: to find a place that is not met often, and one at all
 _LONGEST_TURN, _ENOUGH_VISITS = 3000, 64
 _LARGEST_FILE = 1 << 26  # bytes: one that is mapped privately is read whole
-_DEAD, _PAGE = 1 << 16, 4096  # bytes
 _RIP = 8 * NAMES.index("rip")
+_PROT_WRITE = 2
 _USES = 4  # of an instruction: so often it is looked at what memory it has used
 _MOST_KEPT, _LARGEST_KEPT = 128, 8
 _BRANCH = re.compile(rb"(?:[\x70-\x7f\xe0-\xe3\xeb](.)|(?:\x0f[\x80-\x8f]|\xe9)(....))", re.DOTALL)
@@ -50,6 +50,14 @@ class _Instruction(NamedTuple):
     target: int = 0
 
 
+class _Moved(NamedTuple):
+    """The code of the instructions that a jump would overwrite, and how they may be executed elsewhere: lengths and
+    displacements (as above) in turn; of the first one alone and none where they may not."""
+
+    code: bytes
+    places: list[int]
+
+
 class Guide:
     """Finds a point for one task that has just executed these instructions: the registers before each."""
 
@@ -64,9 +72,9 @@ class Guide:
         for registers, following in zip(self._states, self._states[1:], strict=False):
             self._note(_rip(registers), _rip(following))
 
-    def lead(self, step: Callable[[], bytes | None]) -> list[object] | None:
-        """Leads the task by steps to where it may be left, if possible to where it comes seldom: how the instructions
-        there may be moved, lengths and displacements in turn. None if it comes to no such place.
+    def lead(self, step: Callable[[], bytes | None]) -> _Moved | None:
+        """Leads the task by steps to where it may be left, if possible to where it comes seldom. None if it comes to
+        no such place.
 
         Where it comes by with the same registers again and again, memory alone tells its turns apart: it is led
         through a whole one, to know that memory. If it has others each time, these tell."""
@@ -83,13 +91,13 @@ class Guide:
                     return self._moved(place)
         return self._find(step)
 
-    def _find(self, step: Callable[[], bytes | None]) -> list[object] | None:
+    def _find(self, step: Callable[[], bytes | None]) -> _Moved | None:
         moved = None
         for number in range(_FARTHEST):
             if not self._follow(step):
                 return None
             moved = self._moved(self._last)
-            if moved and (number >= _FAR or self._met[self._last] <= 2):
+            if moved and moved.places and (number >= _FAR or self._met[self._last] <= 2):
                 return moved
         return moved
 
@@ -112,22 +120,27 @@ class Guide:
         if following != address + self._instruction(address).length:
             self._entered.add(following)
 
-    def _moved(self, address: int) -> list[object] | None:
-        """As `lead` returns it; empty where they must stay. None: a task cannot be left there."""
+    def _moved(self, address: int) -> _Moved | None:
+        """None: a task cannot be left there."""
         if self._instruction(address).repeats:
             return None  # amid its repetitions it is not met again
-        moved, at, led_to = list[object](), address, set[int]()
+        moved, at, led_to = list[int](), address, set[int]()
         inner = set[int]()
         while at < address + _JUMP_BYTES:
             length, displacement, _, target = self._instruction(at)
             if displacement < 0 or (at > address and at in self._entered):
-                return []
+                return self._unmoved(address)
             moved += [length, displacement]
             led_to.add(target)
             inner.add(at)
             at += length
         far = address < _LOWEST_FOR_FOUR and address + _JUMP_BYTES - 1 in inner
-        return [] if far or led_to & set(range(address + 1, address + _JUMP_BYTES)) - inner else moved
+        if far or led_to & set(range(address + 1, address + _JUMP_BYTES)) - inner:
+            return self._unmoved(address)
+        return _Moved(self._read(address, at - address), moved)
+
+    def _unmoved(self, address: int) -> _Moved:
+        return _Moved(self._read(address, self._instruction(address).length or 1), [])
 
     def _instruction(self, address: int) -> _Instruction:
         if address not in self._known:
@@ -188,14 +201,11 @@ def _rip(registers: bytes) -> int:
 
 def spans(task: int, maps: list[procfs.Mapping]) -> list[tuple[int, int, bool]]:
     """All that a task can write and that is compared, the stack that it is on first: but for memory that is shared,
-    into which calls of other processes may write, and large files."""
+    into which calls of other processes may write, and large files. What is dead of a stack is part of it: functions
+    leave gaps in their frames, where it stays."""
     own = [mapping for mapping in maps if not mapping.shared]
-    found = [span for span in checksum.spans(task, own, merged=True) if span[2] or span[1] - span[0] <= _LARGEST_FILE]
+    found = [span for span in checksum.spans(own, merged=True) if span[2] or span[1] - span[0] <= _LARGEST_FILE]
     stack = unpack(_engine.registers(task))["rsp"]
-    for mapping in own:
-        # What is dead of a stack ends somewhere: below one that lies amid other memory, that is compared.
-        if mapping.name != "[stack]" and mapping.start < (end := stack - _DEAD & -_PAGE) and stack < mapping.end:
-            found.append((mapping.start, end, mapping.inode == 0))
     return sorted(found, key=lambda span: not span[0] <= stack < span[1])
 
 
@@ -211,6 +221,10 @@ def contents(parts: list[Range], read: Read, maps: list[procfs.Mapping], pending
     return found
 
 
-def is_changeable(address: int, maps: list[procfs.Mapping]) -> bool:
-    """Whether code can be overwritten in one process alone."""
-    return not any(mapping.shared and mapping.start <= address < mapping.end for mapping in maps)
+def protection(address: int, size: int, maps: list[procfs.Mapping]) -> int | None:
+    """Of the memory of some code, if the program can write there, else 0. None where the code cannot be overwritten in
+    one process alone."""
+    around = next((mapping for mapping in maps if mapping.start <= address and address + size <= mapping.end), None)
+    if around is None or around.shared:
+        return None
+    return around.prot if around.prot & _PROT_WRITE else 0

@@ -320,10 +320,13 @@ class RecordingSession:
 
             guide = point.Guide(loop, read)
             moved = guide.lead(self._engine.step)
+            if moved is None:
+                return
             maps = procfs.read_maps(task)
-            if moved is not None and point.is_changeable(guide.address, maps):
+            protection = point.protection(guide.address, len(moved.code), maps)
+            if protection is not None:
                 kept = point.contents(guide.near(), read, maps, self._engine.pending())
-                self._engine.stand(point.spans(task, maps), kept, moved)
+                self._engine.stand(point.spans(task, maps), kept, [moved.code, protection, *moved.places])
 
     def _rests(self, loop: bytes, read: Callable[[int, int], bytes]) -> bool:
         """Whether a task waits for another in a loop that comes back to its registers: then it is left there."""

@@ -40,6 +40,27 @@ print(got, alarms, os.urandom(8).hex() != "", flush=True)
 os.kill(os.getpid(), signal.SIGTERM)
 """
 
+SPINNERS = """
+import threading
+
+baton = 0
+
+def pass_on(number):
+    global baton
+    for leg in range(3):
+        while baton != 3 * leg + number:
+            pass
+        baton += 1
+
+threads = [threading.Thread(target=pass_on, args=(number,)) for number in range(3)]
+print("amid", flush=True)
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print("end", baton, flush=True)
+"""
+
 COUNTER = """
 import os, sys, time
 
@@ -108,8 +129,9 @@ def test_branches(one_interpreter: Interpreter, tmp_path: Path, data: Path) -> N
         (WATCHER, "output:/^amid/", 0),
         (FAMILY, "output:/^amid/", 0),
         (SIGNALS, "output:/^amid/", 128 + signal.SIGTERM),
+        (SPINNERS, "output:/^amid/", 0),
     ],
-    ids=["pool", "pool-late", "loop", "watcher", "family", "signals"],
+    ids=["pool", "pool-late", "loop", "watcher", "family", "signals", "spinners"],
 )
 def test_programs(one_interpreter: Interpreter, tmp_path: Path, text: str, to: str, status: int) -> None:
     (tmp_path / "program.py").write_text(text)

@@ -141,6 +141,7 @@ PROGRAMS = {
     "children_of_all_kinds": [],
     "code_replaced": [],
     "contexts": [],
+    "code_made_anew": ["-O2"],
     "counter_waits": ["-pthread"],
     "counted_wait": ["-O2", "-pthread"],
     "counter_while_blocked": [],

@@ -13,6 +13,7 @@
 #include "checksum.h"
 #include "event.h"
 #include "replayer.h"
+#include "step.h"
 #include "tracee.h"
 #include "transfer.h"
 
@@ -29,7 +30,6 @@ enum {
     LOWEST = 1 << 20, /* address of a detour */
     MOST_EXCLUDED = 1 << 16,
     LARGEST_SPAN = 1 << 26, /* of what is not sparse */
-    LONGEST = 15,
 };
 
 static const uint8_t int3 = 0xcc;
@@ -67,14 +67,19 @@ bool read_point(struct cursor *cursor, size_t items, struct point *point)
     read_skip(cursor);
     point->excluded = *cursor;
     read_skip(cursor);
-    point->moved.count = (unsigned)read_array(cursor) / 2;
-    cursor->bad |= point->moved.count > MOST_MOVED;
+    point->moved.count = (unsigned)(read_array(cursor) - 2) / 2;
+    point->moved.code = read_binary(cursor, &point->moved.size);
+    point->moved.protection = read_unsigned(cursor);
+    cursor->bad |= point->moved.count > MOST_MOVED || !point->moved.size || point->moved.size > MOST_MOVED * LONGEST_INSTRUCTION;
+    size_t lengths = 0;
     for (unsigned i = 0; i < point->moved.count && !cursor->bad; i++) {
         uint64_t length = read_unsigned(cursor), displacement = read_unsigned(cursor);
-        cursor->bad |= !length || length > LONGEST || (displacement && displacement + (length == 2 ? 1 : 4) > length);
+        cursor->bad |= !length || length > LONGEST_INSTRUCTION || (displacement && displacement + (length == 2 ? 1 : 4) > length);
         point->moved.item[i].length = (uint8_t)length;
         point->moved.item[i].displacement = (uint8_t)displacement;
+        lengths += length;
     }
+    cursor->bad |= point->moved.count && (lengths != point->moved.size || lengths < JUMP_BYTES);
     return !cursor->bad;
 }
 
@@ -240,14 +245,14 @@ static bool emit_branch(struct emitter *to, const struct detour *detour, const u
 }
 
 /* The instructions, executed there. False: what one refers to is too far away. */
-static bool emit_moved(struct emitter *to, struct detour *detour, const struct moved *moved, const uint8_t *code)
+static bool emit_moved(struct emitter *to, struct detour *detour, const struct moved *moved)
 {
     bool reaches = true;
     detour->count = moved->count;
     detour->length = 0;
     for (unsigned i = 0; i < moved->count; i++) {
         unsigned length = moved->item[i].length, displacement = moved->item[i].displacement;
-        const uint8_t *bytes = code + detour->length;
+        const uint8_t *bytes = moved->code + detour->length;
         uint64_t next = detour->address + detour->length + length;
         detour->within[i] = detour->length;
         detour->moved[i] = to->size;
@@ -269,24 +274,24 @@ static bool emit_moved(struct emitter *to, struct detour *detour, const struct m
     return reaches;
 }
 
-static bool write_detour(struct detour *detour, const struct actor *actor, const struct point *point, bool near)
+static bool write_detour(struct detour *detour, const struct actor *actor)
 {
-    uint8_t page[PAGES * PAGE_BYTES] = {0}, code[MOST_MOVED * LONGEST];
+    const struct point *point = detour->point;
+    uint8_t page[PAGES * PAGE_BYTES] = {0};
     struct emitter to = {.page = page, .size = detour->entry};
-    if (tracee_read(actor->real, detour->address, code, sizeof code) < JUMP_BYTES) return false;
     EMIT_SLOT(&to, SLOT_RAX, 0x48, 0x89, 0x05); /* mov %rax, rax(%rip) */
     EMIT(&to, 0x9f, 0x0f, 0x90, 0xc0);          /* lahf; seto %al */
     EMIT_SLOT(&to, SLOT_FLAGS, 0x48, 0x89, 0x05);
     detour->compare = to.size;
     compare_registers(&to, &point->registers);
-    if (near && point->keeps) compare_memory(&to, point->kept);
+    if (detour->near && point->keeps) compare_memory(&to, point->kept);
     detour->hit = to.size;
     EMIT(&to, 0xcc);
     detour->miss = to.size;
     EMIT_SLOT(&to, SLOT_FLAGS, 0x48, 0x8b, 0x05);
     EMIT(&to, 0x04, 0x7f, 0x9e); /* add $0x7f, %al; sahf */
     EMIT_SLOT(&to, SLOT_RAX, 0x48, 0x8b, 0x05);
-    if (!emit_moved(&to, detour, &point->moved, code)) return false;
+    if (!emit_moved(&to, detour, &point->moved)) return false;
     detour->back = to.size;
     EMIT(&to, JUMP);
     emit_displacement(&to, detour, detour->address + detour->length);
@@ -321,25 +326,59 @@ static bool map_detour(struct detour *detour, struct actor *actor, const struct 
     return false;
 }
 
-void detour_begin(struct detour *detour, struct actor *actor, const struct point *point, bool near, bool moves)
+void detour_begin(struct detour *detour, const struct point *point, bool near, bool moves)
 {
-    *detour = (struct detour){.address = point->registers.rip};
-    if (!moves || !point->moved.count || !map_detour(detour, actor, &point->moved)) return;
-    if (!write_detour(detour, actor, point, near)) detour_end(detour, actor);
-    detour->address = point->registers.rip;
+    *detour = (struct detour){.address = point->registers.rip, .point = point, .near = near, .moves = moves && point->moved.count};
+}
+
+static void unmap_detour(struct detour *detour, struct actor *actor)
+{
+    const uint64_t arguments[6] = {detour->page, PAGES * PAGE_BYTES};
+    if (detour->page) replayer_inject(actor, SYS_munmap, arguments);
+    detour->page = 0;
+}
+
+static void protect(struct detour *detour, struct actor *actor, bool on)
+{
+    const struct moved *moved = &detour->point->moved;
+    uint64_t start = detour->address & ~(uint64_t)(PAGE_BYTES - 1), end = detour->address + moved->size;
+    const uint64_t arguments[6] = {start, end - start, moved->protection & ~(uint64_t)(on ? PROT_WRITE : 0)};
+    detour->protected = replayer_inject(actor, SYS_mprotect, arguments) == 0 && on;
+}
+
+void detour_leave(struct detour *detour, struct actor *actor)
+{
+    if (detour->protected) protect(detour, actor, false);
+    detour->written = false;
 }
 
 void detour_end(struct detour *detour, struct actor *actor)
 {
-    const uint64_t arguments[6] = {detour->page, PAGES * PAGE_BYTES};
-    if (detour->page && actor->stop != STOP_DEAD) replayer_inject(actor, SYS_munmap, arguments);
+    if (actor->stop != STOP_DEAD) {
+        detour_leave(detour, actor);
+        unmap_detour(detour, actor);
+    }
     detour->page = detour->address = 0;
 }
 
-void detour_put(struct detour *detour, struct actor *actor)
+static bool is_there(pid_t tid, uint64_t address, const uint8_t *bytes, size_t size)
 {
+    uint8_t present[MOST_MOVED * LONGEST_INSTRUCTION];
+    return tracee_read(tid, address, present, size) == size && memcmp(present, bytes, size) == 0;
+}
+
+bool detour_put(struct detour *detour, struct actor *actor, const struct trap_set *traps)
+{
+    const struct moved *moved = &detour->point->moved;
+    bool written = !moved->size || is_there(actor->real, detour->address, moved->code, moved->size);
+    if (written && detour->moves && !detour->page) detour->moves = map_detour(detour, actor, moved) && write_detour(detour, actor);
+    if (!written || !detour->moves) unmap_detour(detour, actor);
+    if (!detour->page) detour_leave(detour, actor);
+    detour->armed = !detour->page && trap_await(traps, actor->task, actor->real, detour->address);
+    if (detour->armed || !written) return detour->armed;
+    if (moved->protection && !detour->protected) protect(detour, actor, true);
     size_t size = detour->page ? JUMP_BYTES : 1;
-    if (tracee_read(actor->real, detour->address, detour->original, size) != size) return;
+    if (tracee_read(actor->real, detour->address, detour->original, size) != size) return true;
     tracee_write(actor->real, detour->address, detour->page ? detour->patch : &int3, size);
     if (detour->page && detour->passes && actor->registers.rip == detour->address) {
         uint64_t flags = (actor->registers.eflags & LAHF_FLAGS) << 8 | (actor->registers.eflags & OVERFLOW_FLAG ? 1 : 0);
@@ -354,6 +393,7 @@ void detour_put(struct detour *detour, struct actor *actor)
             actor->registers.rip = detour->page + detour->moved[i];
             tracee_set_registers(actor->real, &actor->registers);
         }
+    return true;
 }
 
 /* The registers of the program, where those of the detour are in use. */
@@ -366,16 +406,33 @@ static void restore(const struct detour *detour, struct actor *actor)
     actor->registers.eflags |= (saved[1] >> 8 & LAHF_FLAGS) | (saved[1] & 1 ? OVERFLOW_FLAG : 0);
 }
 
-bool detour_take(struct detour *detour, struct actor *actor, int status)
+static bool take_armed(const struct detour *detour, struct actor *actor, int status, const struct trap_set *traps)
 {
+    bool come = actor->registers.rip == detour->address && tracee_debug_stop(actor->real, status, 0) && !(actor->registers.eflags & TRAP_FLAG);
+    trap_arm(traps, actor->task, actor->real);
+    return come && !trap_lies_at(traps, actor->task, actor->real, detour->address); /* else it is known as one of these */
+}
+
+static bool meets_protection(const struct detour *detour, const struct actor *actor, int status)
+{
+    siginfo_t info;
+    if (status >> 8 != SIGSEGV || ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) || info.si_code != SEGV_ACCERR) return false;
+    uint64_t address = (uintptr_t)info.si_addr / PAGE_BYTES, first = detour->address / PAGE_BYTES, last = (detour->address + detour->point->moved.size - 1) / PAGE_BYTES;
+    return first <= address && address <= last && !in_agent(actor->registers.rip);
+}
+
+bool detour_take(struct detour *detour, struct actor *actor, int status, const struct trap_set *traps)
+{
+    if (detour->armed) return take_armed(detour, actor, status, traps);
     uint64_t rip = actor->registers.rip;
     siginfo_t info;
     bool trap = status >> 8 == SIGTRAP && ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) == 0 && info.si_code == SI_KERNEL;
     tracee_write(actor->real, detour->address, detour->original, detour->page ? JUMP_BYTES : 1);
+    detour->written = detour->protected && meets_protection(detour, actor, status);
     if (!detour->page) {
         bool hit = trap && rip == detour->address + 1;
         if (hit) actor->registers.rip = detour->address;
-        return hit && tracee_set_registers(actor->real, &actor->registers) == 0;
+        return (hit || detour->written) && tracee_set_registers(actor->real, &actor->registers) == 0;
     }
     /* Something has jumped to one of the instructions behind the first. */
     for (unsigned i = 1; trap && i < detour->count; i++)
@@ -383,7 +440,7 @@ bool detour_take(struct detour *detour, struct actor *actor, int status)
             actor->registers.rip = rip - 1;
             return tracee_set_registers(actor->real, &actor->registers) == 0;
         }
-    if (rip < detour->page || rip >= detour->page + PAGES * PAGE_BYTES) return false;
+    if (rip < detour->page || rip >= detour->page + PAGES * PAGE_BYTES) return detour->written;
     unsigned offset = (unsigned)(rip - detour->page);
     if (offset >= detour->compare && offset < detour->moved[0]) restore(detour, actor);
     bool hit = trap && offset == detour->hit + 1;
@@ -393,5 +450,5 @@ bool detour_take(struct detour *detour, struct actor *actor, int status)
         if (offset >= detour->moved[i]) actor->registers.rip = detour->address + detour->within[i];
     if (offset >= detour->back) actor->registers.rip = detour->address + detour->length;
     detour->passes = fault;
-    return tracee_set_registers(actor->real, &actor->registers) == 0 && (hit || fault);
+    return tracee_set_registers(actor->real, &actor->registers) == 0 && (hit || fault || detour->written);
 }

@@ -4,7 +4,9 @@
    In replay a task may come by such an instruction a million times before. So it is overwritten with a jump to code that compares
    the general registers, and what is near in memory, within the task; what is equal then is compared here. The jump is there only
    while the task runs, as an int3 of a trap is. It may overwrite instructions that follow, to which something might jump: the
-   code lies where the displacement of the jump has an int3 at the beginning of each. */
+   code lies where the displacement of the jump has an int3 at the beginning of each. Where there is no room for it, or the
+   program has yet to write its code there, a debug register takes its place, or, where none is free, an int3. Code that the program
+   can write is write-protected as long as the jump is there, and instructions that write there are executed without it. */
 #ifndef PYRR_POINT_H
 #define PYRR_POINT_H
 
@@ -15,6 +17,7 @@
 #include <sys/uio.h>
 #include <sys/user.h>
 
+#include "trap.h"
 #include "wire.h"
 
 struct actor;
@@ -25,10 +28,14 @@ struct span {
     bool sparse;
 };
 
-/* Instructions that make room for a jump and may be executed elsewhere: their lengths, and where in them there is a displacement to the
-   instruction pointer (0: none): of four bytes, or in those of two bytes, short branches, of one. Count 0: they may not. */
-enum { MOST_MOVED = 5 };
+/* Instructions that make room for a jump and may be executed elsewhere: their bytes, their lengths, and where in them there is a
+   displacement to the instruction pointer (0: none): of four bytes, or in those of two bytes, short branches, of one. Count 0: they
+   may not; then the bytes are those of the first. */
+enum { MOST_MOVED = 5, LONGEST_INSTRUCTION = 15 };
 struct moved {
+    const uint8_t *code;
+    size_t size;
+    uint64_t protection; /* of its memory, if that can be written; else 0 */
     unsigned count;
     struct {
         uint8_t length, displacement;
@@ -59,19 +66,26 @@ bool is_same_xstate(const uint8_t *one, const uint8_t *other, size_t size);
 
 struct detour {
     uint64_t address; /* of the instruction; 0: there is no detour */
-    uint64_t page;   /* with the code; 0: an int3 takes its place */
+    const struct point *point;
+    bool near, moves; /* detour_begin */
+    uint64_t page;   /* with the code; 0: there is none */
+    bool armed;      /* a debug register is set */
+    bool protected;  /* the memory of the code is */
+    bool written;    /* the next instruction writes there */
     unsigned entry, compare, hit, miss, back; /* offsets in the page */
     unsigned count, length, within[MOST_MOVED], moved[MOST_MOVED]; /* where its instructions begin, before and after they were moved */
     uint8_t patch[5], original[5];
     bool passes;     /* goes on behind the comparison */
 };
 
-/* Prepares a detour for a task; `near`: what is near in memory is compared there, too. Without `moves` nothing is moved. */
-void detour_begin(struct detour *detour, struct actor *actor, const struct point *point, bool near, bool moves);
+/* A detour for a task; `near`: what is near in memory is compared there, too. Without `moves` nothing is moved. */
+void detour_begin(struct detour *detour, const struct point *point, bool near, bool moves);
 void detour_end(struct detour *detour, struct actor *actor);
-/* Before the task runs, and behind it: with registers as they are without. Whether it stands at the place, equal as far as was
-   compared, or has met a page that is not there. */
-void detour_put(struct detour *detour, struct actor *actor);
-bool detour_take(struct detour *detour, struct actor *actor, int status);
+/* Before a task is made to step: without a detour. */
+void detour_leave(struct detour *detour, struct actor *actor);
+/* Before the task runs: false where that takes a debug register and none is free. Behind it, with registers as they are without:
+   whether it stands at the place, equal as far as was compared, or has met a page that is not there. */
+bool detour_put(struct detour *detour, struct actor *actor, const struct trap_set *traps);
+bool detour_take(struct detour *detour, struct actor *actor, int status, const struct trap_set *traps);
 
 #endif

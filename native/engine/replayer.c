@@ -331,14 +331,17 @@ static bool run_once(struct replayer *replayer, struct actor *actor, bool int3, 
 {
     /* An int3 of a trap serves as well. */
     bool detoured = replayer->detour.address && (replayer->detour.page || !int3 || !trap_at(&replayer->traps, actor->task, actor->real, replayer->detour.address));
-    if (detoured) detour_put(&replayer->detour, actor);
+    if (detoured && !detour_put(&replayer->detour, actor, &replayer->traps)) {
+        actor->stop = STOP_LOST;
+        return false;
+    }
     if (int3) trap_put(&replayer->traps, actor->task, actor->real);
     bool stopped;
     do stopped = ptrace(actor->dispatched ? PTRACE_CONT : PTRACE_SYSEMU, actor->real, 0, 0) != -1 && tracee_wait(actor->real, status);
     while (stopped && replayer_stop_of(actor, *status) == STOP_NONE);
     if (int3) trap_take(&replayer->traps, actor->real);
     bool lives = stopped && WIFSTOPPED(*status) && tracee_get_registers(actor->real, &actor->registers) == 0;
-    replayer->looked = lives && detoured && detour_take(&replayer->detour, actor, *status);
+    replayer->looked = lives && detoured && detour_take(&replayer->detour, actor, *status, &replayer->traps);
     return lives;
 }
 
@@ -347,6 +350,7 @@ static bool pass(struct replayer *replayer, struct actor *actor)
 {
     uint64_t hit;
     actor->met = false;
+    detour_leave(&replayer->detour, actor);
     if (!step_actor(replayer, actor, &hit)) return false;
     return !hit || !trap_count(&replayer->traps, actor->task, actor->real, hit, event_behind(replayer, actor), ticks_behind(actor));
 }
@@ -394,7 +398,7 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
         }
         /* What lies where the task stands is met before it is passed. */
         bool stands = point && actor->registers.rip == point->registers.rip && (looked || actor->met);
-        bool steps = (actor->met && int3 && trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) || (stands && !replayer->detour.page);
+        bool steps = (actor->met && int3 && trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) || (stands && !replayer->detour.page) || replayer->detour.written;
         if (steps && !pass(replayer, actor)) {
             if (actor->stop == STOP_TRAP) note_ticks(replayer, actor);
             return;
@@ -451,7 +455,7 @@ static void run_to_point(struct replayer *replayer, struct actor *actor, const s
         actor->stop = STOP_DEAD;
         return;
     }
-    detour_begin(&replayer->detour, actor, &way->point, !trap_bits(&replayer->traps, TRAP_ACCESS), !lies_trap_within(replayer, &way->point));
+    detour_begin(&replayer->detour, &way->point, !trap_bits(&replayer->traps, TRAP_ACCESS), !lies_trap_within(replayer, &way->point));
     run_to_stop(replayer, actor, true, way->ticks + 1, &way->point);
     detour_end(&replayer->detour, actor);
 }
@@ -746,6 +750,8 @@ static enum outcome feed_instruction(struct replayer *replayer, struct actor *ac
 static enum outcome feed_point(struct replayer *replayer, struct actor *actor, struct cursor *cursor, size_t items, const struct point *point)
 {
     const struct origin origin = {replayer->chunk, replayer->cursor.at};
+    if (actor->stop == STOP_LOST)
+        return diverge(replayer, "whether the replay has come to %#llx, where the task was left amid its code, is not known with the places that are watched: go there again, or watch fewer", point->registers.rip);
     if (actor->stop != STOP_POINT) return diverge(replayer, "the replay does not come to %#llx, where the task was left amid its code", point->registers.rip);
     read_skip(cursor);
     read_skip(cursor);

@@ -15,7 +15,7 @@
 
 #define PTRACE_SYSEMU_SINGLESTEP_ 32
 
-enum { LONGEST_INSTRUCTION = 15, LONGEST_REGION = 18, PUSH_FLAGS = 0x9c, POP_FLAGS = 0x9d, OPERAND_SIZE = 0x66 };
+enum { LONGEST_REGION = 18, PUSH_FLAGS = 0x9c, POP_FLAGS = 0x9d, OPERAND_SIZE = 0x66 };
 
 /* What popf changes with the privilege of a program: CF PF AF ZF SF TF DF OF, NT AC ID (Intel SDM 2, POPF). */
 enum { POPPED_FLAGS = 0x0fd5 & ~0x200, POPPED_WHOLE = POPPED_FLAGS | 0x244000 };

@@ -72,6 +72,29 @@ int trap_arm(const struct trap_set *set, pid_t task, pid_t real)
     return error ? error : set_debug_register(real, 7, control);
 }
 
+uint64_t trap_lies_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address)
+{
+    uint64_t found = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        const struct trap *trap = &set->trap[i];
+        bool meant = trap->kind == TRAP_EXECUTE && (!trap->task || trap->task == task);
+        if (meant && executed_at(real, trap->address) == address) found |= UINT64_C(1) << i;
+    }
+    return found;
+}
+
+bool trap_await(const struct trap_set *set, pid_t task, pid_t real, uint64_t address)
+{
+    bool taken[DEBUG_REGISTERS + 1] = {false};
+    unsigned slot = 0;
+    for (size_t i = 0; i < set->count; i++) taken[set->trap[i].slot] = true;
+    while (slot < DEBUG_REGISTERS && taken[slot]) slot++;
+    if (trap_arm(set, task, real) || trap_lies_at(set, task, real, address)) return true;
+    if (slot == DEBUG_REGISTERS || set_debug_register(real, slot, address)) return false;
+    uint64_t control = (uint64_t)ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 7 * sizeof control, 0);
+    return set_debug_register(real, 7, control | UINT64_C(1) << 2 * slot) == 0;
+}
+
 static bool read_status(pid_t real, uint64_t *status)
 {
     errno = 0;
@@ -106,10 +129,7 @@ uint64_t trap_armed(const struct trap_set *set, pid_t task)
 /* Those that it may have been: any that is watched, or one that lies where the task stands. */
 static uint64_t candidates(const struct trap_set *set, pid_t task, pid_t real, uint64_t rip)
 {
-    uint64_t armed = trap_armed(set, task), found = armed & ~trap_bits(set, TRAP_EXECUTE);
-    for (size_t i = 0; i < set->count; i++)
-        if (armed >> i & 1 && set->trap[i].kind == TRAP_EXECUTE && executed_at(real, set->trap[i].address) == rip) found |= UINT64_C(1) << i;
-    return found;
+    return trap_armed(set, task) & (~trap_bits(set, TRAP_EXECUTE) | trap_lies_at(set, task, real, rip));
 }
 
 bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost)
@@ -229,11 +249,5 @@ void trap_take(struct trap_set *set, pid_t real)
 
 uint64_t trap_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address)
 {
-    uint64_t found = 0;
-    for (size_t i = 0; i < set->count; i++) {
-        const struct trap *trap = &set->trap[i];
-        if (trap->slot < DEBUG_REGISTERS || (trap->task && trap->task != task)) continue;
-        if (executed_at(real, trap->address) == address) found |= UINT64_C(1) << i;
-    }
-    return found;
+    return trap_lies_at(set, task, real, address) & ~trap_armed(set, task);
 }

@@ -73,6 +73,8 @@ void trap_set_free(struct trap_set *set);
 void trap_set_begin(struct trap_set *set, uint64_t event);
 /* Puts the set into the debug registers of a stopped task. Returns 0 or errno. */
 int trap_arm(const struct trap_set *set, pid_t task, pid_t real);
+/* The same, with one more of the free debug registers for an address that is executed, if no trap lies there. False: none is free. */
+bool trap_await(const struct trap_set *set, pid_t task, pid_t real, uint64_t address);
 /* Whether a stop of a task that has not been made to step is that of a debug register; `hit` are the bits of the traps, and
    `lost` that there are none because the processor does not say which it was. */
 bool trap_is_hit(const struct trap_set *set, pid_t task, pid_t real, int status, const struct user_regs_struct *registers, uint64_t *hit, bool *lost);
@@ -95,7 +97,9 @@ bool trap_count(struct trap_set *set, pid_t task, pid_t real, uint64_t hit, uint
 /* The int3 of a set, put into the memory of a task while it runs; and taken out again. */
 void trap_put(struct trap_set *set, pid_t task, pid_t real);
 void trap_take(struct trap_set *set, pid_t real);
-/* The traps for which an int3 stands, or would stand, at an address. */
+/* The traps of a task that lie at an address that is executed. */
+uint64_t trap_lies_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address);
+/* Of these, those for which an int3 stands, or would stand, at an address. */
 uint64_t trap_at(const struct trap_set *set, pid_t task, pid_t real, uint64_t address);
 
 #endif
