@@ -154,6 +154,7 @@ PROGRAMS = {
     "ignored_signals": [],
     "interrupted_calls": [],
     "jump_out_of_handler": [],
+    "jump_to_itself": ["-pthread"],
     "kept_registers": [],
     "killed_in_refused_call": [],
     "many_messages": [],

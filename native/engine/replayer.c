@@ -392,7 +392,7 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
     replayer_wind(replayer, actor, ticks);
     for (bool looked = false;; looked = replayer->looked) {
         if (point && replayer_has_come(actor, point)) {
-            actor->stop = STOP_POINT;
+            actor->stop = set_resume_flag(actor, false) ? STOP_POINT : STOP_DEAD; /* which the kernel has set at a debug register */
             note_ticks(replayer, actor);
             return;
         }
