@@ -1,9 +1,5 @@
 """Failures of the outside suites that have a name: the only place where they are written down."""
 
-SPIN = "a thread spins on memory which another one writes, in a way in which its registers do not come back"
-COMPUTES = "a task that computes without a system call or a tick is not preempted: the others wait for it"
-COUNTS = "a loop that goes on until a counter in memory says so computes: it is not taken for waiting"
-
 LOAD = "the test allows 5 s for the start of five workers, or less, which a busy machine and a recording do not keep"
 PTRACE = "the program traces others itself: a task has one tracer, so that it gets EPERM, as under any other"
 COUNTER = "the program wants a fault of rdtsc (PR_TSC_SIGSEGV), which the recorder keeps for itself"
@@ -21,21 +17,11 @@ CAUSES: tuple[tuple[str, str, str, str], ...] = (
     # suite, column, item (or "item test"), cause; the last three with the wildcards of a shell
     ("cpython", "*", "test_concurrent_futures.* *.test_map_timeout", LOAD),
     ("cpython", "*", "test_concurrent_futures.* *WaitTest.test_timeout", LOAD),
-    ("rr", "*", "no_mask_timeslice*", SPIN),
-    ("rr", "*", "spinlock_priorities*", SPIN),
-    ("rr", "*", "grandchild_threads_*_running*", COMPUTES),
-    ("rr", "*", "async_kill_with_threads_*_running*", COMPUTES),
-    ("rr", "*", "async_kill_with_syscallbuf2*", COUNTS),
-    ("rr", "*", "thread_yield*", COMPUTES),
     ("rr", "*", "rdtsc_loop", MANY),
     ("rr", "*", "rdtsc_interfering", MANY),
     ("rr", "*", "wait_for_all*", AFTER),
     ("rr", "*", "unexpected_stack_growth*", GUARD),
     ("rr", "*", "ptracer_*", PTRACE),
-    ("rr", "*", "async_segv*", COMPUTES),
-    ("rr", "*", "async_usr1*", COMPUTES),
-    ("rr", "*", "unexpected_exit_pid_ns*", COMPUTES),
-    ("rr", "*", "overflow_branch_counter*", COMPUTES),
     ("rr", "*", "prctl_tsc*", COUNTER),
     ("rr", "*", "mmap_replace_most_mappings*", OWN_AGENT),
     ("rr", "*", "ptrace*", PTRACE),
