@@ -42,12 +42,14 @@ _MOVABLE = ("xor", "xchg", "xadd", "inc", "insert")
 
 class _Instruction(NamedTuple):
     """Its length; where in it there is a displacement to the instruction pointer, 0 for none, or -1 where it must not
-    be executed elsewhere; whether it repeats itself; and where it branches to, 0 for nowhere."""
+    be executed elsewhere; whether it repeats itself; where it branches to, 0 for nowhere; and all of it, None if it is
+    not known."""
 
     length: int
     displacement: int
     repeats: bool
-    target: int = 0
+    target: int
+    whole: capstone.CsInsn | None
 
 
 class _Moved(NamedTuple):
@@ -127,7 +129,7 @@ class Guide:
         moved, at, led_to = list[int](), address, set[int]()
         inner = set[int]()
         while at < address + _JUMP_BYTES:
-            length, displacement, _, target = self._instruction(at)
+            length, displacement, _, target, _ = self._instruction(at)
             if displacement < 0 or (at > address and at in self._entered):
                 return self._unmoved(address)
             moved += [length, displacement]
@@ -150,36 +152,33 @@ class Guide:
     def _decoded(self, address: int) -> _Instruction:
         instruction = next(self._decoder.disasm(self._read(address, _LONGEST_INSTRUCTION), address, 1), None)
         if instruction is None:
-            return _Instruction(0, -1, False)
+            return _Instruction(0, -1, False, 0, None)
         size, name = instruction.size, instruction.mnemonic
         # glibc jumps over the prefix where there is one thread only.
         stays = name.startswith(("lock", *_UNMOVABLE)) and not name.startswith(_MOVABLE)
         if match := _BRANCH.fullmatch(instruction.bytes):
-            return _Instruction(size, match.start(match.lastindex or 0), False, instruction.operands[0].imm)
+            return _Instruction(
+                size, match.start(match.lastindex or 0), False, instruction.operands[0].imm, instruction
+            )
         if stays or any(instruction.group(group) for group in _NEVER):
-            return _Instruction(size, -1, name.startswith("rep"))
+            return _Instruction(size, -1, name.startswith("rep"), 0, instruction)
         relative = any(
             operand.type == x86.X86_OP_MEM and operand.mem.base in (x86.X86_REG_RIP, x86.X86_REG_EIP)
             for operand in instruction.operands
         )
-        if not relative:
-            return _Instruction(size, 0, False)
-        return _Instruction(size, instruction.disp_offset if instruction.disp_size == 4 else -1, False)
+        displacement = (instruction.disp_offset if instruction.disp_size == 4 else -1) if relative else 0
+        return _Instruction(size, displacement, False, 0, instruction)
 
     def near(self) -> list[Range]:
         """Memory that the last instructions have used: first what they have written, and the latest of it."""
         written, read = list[tuple[int, int]](), list[tuple[int, int]]()
-        known: dict[int, capstone.CsInsn | None] = {}
         looked_at = Counter[int]()
         for registers in reversed(self._states):
             address = _rip(registers)
             looked_at[address] += 1
             if looked_at[address] > _USES:
                 continue
-            if address not in known:
-                code = self._read(address, _LONGEST_INSTRUCTION)
-                known[address] = next(self._decoder.disasm(code, address, 1), None)
-            instruction = known[address]
+            instruction = self._instruction(address).whole
             if instruction is None or instruction.mnemonic.startswith("rep"):
                 continue
             with suppress(KeyError):  # indexed by a vector

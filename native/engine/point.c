@@ -248,27 +248,24 @@ static bool emit_branch(struct emitter *to, const struct detour *detour, const u
 static bool emit_moved(struct emitter *to, struct detour *detour, const struct moved *moved)
 {
     bool reaches = true;
-    detour->count = moved->count;
-    detour->length = 0;
-    for (unsigned i = 0; i < moved->count; i++) {
+    for (unsigned i = 0, at = 0; i < moved->count; at += moved->item[i++].length) {
         unsigned length = moved->item[i].length, displacement = moved->item[i].displacement;
-        const uint8_t *bytes = moved->code + detour->length;
-        uint64_t next = detour->address + detour->length + length;
-        detour->within[i] = detour->length;
+        const uint8_t *bytes = moved->code + at;
+        uint64_t next = detour->address + at + length;
+        detour->within[i] = at;
         detour->moved[i] = to->size;
-        detour->length += length;
         if (displacement && length == 2) {
             reaches &= emit_branch(to, detour, bytes, next + (uint64_t)(int64_t)(int8_t)bytes[1]);
             continue;
         }
         emit(to, bytes, length);
         if (!displacement) continue;
-        uint8_t *at = to->page + detour->moved[i] + displacement;
+        uint8_t *place = to->page + detour->moved[i] + displacement;
         int32_t old, new;
-        memcpy(&old, at, sizeof old);
+        memcpy(&old, place, sizeof old);
         int64_t distance = old + (int64_t)(next - (detour->page + to->size));
         new = (int32_t)distance;
-        memcpy(at, &new, sizeof new);
+        memcpy(place, &new, sizeof new);
         reaches &= new == distance;
     }
     return reaches;
@@ -294,7 +291,7 @@ static bool write_detour(struct detour *detour, const struct actor *actor)
     if (!emit_moved(&to, detour, &point->moved)) return false;
     detour->back = to.size;
     EMIT(&to, JUMP);
-    emit_displacement(&to, detour, detour->address + detour->length);
+    emit_displacement(&to, detour, detour->address + detour->point->moved.size);
     for (unsigned i = 0; i < to.miss_count; i++) {
         int32_t distance = (int32_t)detour->miss - (int32_t)to.misses[i];
         memcpy(page + to.misses[i] - 4, &distance, sizeof distance);
@@ -358,7 +355,7 @@ void detour_end(struct detour *detour, struct actor *actor)
         detour_leave(detour, actor);
         unmap_detour(detour, actor);
     }
-    detour->page = detour->address = 0;
+    *detour = (struct detour){0};
 }
 
 static bool is_there(pid_t tid, uint64_t address, const uint8_t *bytes, size_t size)
@@ -388,7 +385,7 @@ bool detour_put(struct detour *detour, struct actor *actor, const struct trap_se
         tracee_set_registers(actor->real, &actor->registers);
     }
     detour->passes = false;
-    for (unsigned i = 1; detour->page && i < detour->count; i++)
+    for (unsigned i = 1; detour->page && i < moved->count; i++)
         if (actor->registers.rip == detour->address + detour->within[i]) {
             actor->registers.rip = detour->page + detour->moved[i];
             tracee_set_registers(actor->real, &actor->registers);
@@ -425,6 +422,7 @@ bool detour_take(struct detour *detour, struct actor *actor, int status, const s
 {
     if (detour->armed) return take_armed(detour, actor, status, traps);
     uint64_t rip = actor->registers.rip;
+    unsigned count = detour->point->moved.count;
     siginfo_t info;
     bool trap = status >> 8 == SIGTRAP && ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) == 0 && info.si_code == SI_KERNEL;
     tracee_write(actor->real, detour->address, detour->original, detour->page ? JUMP_BYTES : 1);
@@ -435,7 +433,7 @@ bool detour_take(struct detour *detour, struct actor *actor, int status, const s
         return (hit || detour->written) && tracee_set_registers(actor->real, &actor->registers) == 0;
     }
     /* Something has jumped to one of the instructions behind the first. */
-    for (unsigned i = 1; trap && i < detour->count; i++)
+    for (unsigned i = 1; trap && i < count; i++)
         if (detour->within[i] < JUMP_BYTES && rip == detour->address + detour->within[i] + 1) {
             actor->registers.rip = rip - 1;
             return tracee_set_registers(actor->real, &actor->registers) == 0;
@@ -446,9 +444,9 @@ bool detour_take(struct detour *detour, struct actor *actor, int status, const s
     bool hit = trap && offset == detour->hit + 1;
     bool fault = status >> 8 != SIGTRAP && offset >= detour->compare && offset < detour->hit;
     actor->registers.rip = detour->address;
-    for (unsigned i = 1; i < detour->count; i++)
+    for (unsigned i = 1; i < count; i++)
         if (offset >= detour->moved[i]) actor->registers.rip = detour->address + detour->within[i];
-    if (offset >= detour->back) actor->registers.rip = detour->address + detour->length;
+    if (offset >= detour->back) actor->registers.rip = detour->address + detour->point->moved.size;
     detour->passes = fault;
     return tracee_set_registers(actor->real, &actor->registers) == 0 && (hit || fault || detour->written);
 }

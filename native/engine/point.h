@@ -73,7 +73,7 @@ struct detour {
     bool protected;  /* the memory of the code is */
     bool written;    /* the next instruction writes there */
     unsigned entry, compare, hit, miss, back; /* offsets in the page */
-    unsigned count, length, within[MOST_MOVED], moved[MOST_MOVED]; /* where its instructions begin, before and after they were moved */
+    unsigned within[MOST_MOVED], moved[MOST_MOVED]; /* where its instructions begin, before and after they were moved */
     uint8_t patch[5], original[5];
     bool passes;     /* goes on behind the comparison */
 };

@@ -439,8 +439,7 @@ void replayer_run_to_stop(struct replayer *replayer, struct actor *actor)
 /* Instructions that are executed elsewhere meet no trap where they lie. */
 static bool lies_trap_within(const struct replayer *replayer, const struct point *point)
 {
-    uint64_t end = point->registers.rip;
-    for (unsigned i = 0; i < point->moved.count; i++) end += point->moved.item[i].length;
+    uint64_t end = point->registers.rip + point->moved.size;
     for (size_t i = 0; i < replayer->traps.count; i++) {
         const struct trap *trap = &replayer->traps.trap[i];
         if (trap->kind == TRAP_EXECUTE && trap->address > point->registers.rip && trap->address < end) return true;
