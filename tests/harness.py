@@ -186,6 +186,24 @@ def _processes(session: int, known: set[int]) -> set[int]:
     return found
 
 
+def _states(session: int) -> str:
+    """What each task of a session does: the report of one that hangs."""
+    lines = []
+    for pid in sorted(_processes(session, {*_processes(-1, set())})):
+        for task in Path(f"/proc/{pid}/task").glob("*"):
+            with suppress(OSError):
+                status = dict(
+                    line.split(":\t", 1) for line in (task / "status").read_text().splitlines() if ":\t" in line
+                )
+                told = {
+                    key: status[key].strip()
+                    for key in ("Name", "State", "TracerPid", "SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+                }
+                lines.append(f"task {task.name} of {pid}: {told} {(task / 'syscall').read_text().strip()}")
+                lines.append((task / "stack").read_text())
+    return "\n".join(lines)
+
+
 @contextmanager
 def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A started command in a session of its own. On the way out all of its processes are gone, or are
@@ -198,6 +216,7 @@ def started(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
         failed = False
     finally:
         if failed and process.poll() is None:
+            print(_states(process.pid), file=sys.stderr)
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):

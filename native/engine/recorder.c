@@ -187,6 +187,8 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         return REQUEST_COMPATIBILITY;
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
+    if (task->held_count && !task->cancels && interrupts(task, task->entry.orig_rax, &task->entry)) interrupt_call(task);
+    task->meets = false;
     task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : task->turn.ticks;
     task->turn.dull = is_private_call(task->entry.orig_rax);
     if (task->entry.orig_rax == SYS_sched_yield) scheduler_yield(&recorder->scheduler);
@@ -430,7 +432,7 @@ static enum request advance(struct recorder *recorder, struct task *task)
     task->resume_signal = 0;
     task->turn.state = TASK_RUNNING;
     bool free = runs_free(task);
-    task->cancels = !free && !task->in_call && choose_held(task);
+    task->cancels = !free && !task->in_call && !task->meets && choose_held(task);
     if (task->group->space->agent && !task->in_call && !task->redirected) tell(recorder, task);
     int request = free ? PTRACE_CONT : task->cancels ? PTRACE_SYSEMU : PTRACE_SYSCALL;
     if (ptrace(request, task->turn.tid, 0, signal) == -1 && errno != ESRCH) return REQUEST_FAILED;

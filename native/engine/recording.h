@@ -95,6 +95,12 @@ void put_continued(struct recorder *recorder, struct task *task);
 bool group_stopped(int status);
 /* A signal that comes while a task is led by steps waits, as any amid computation. False: the stop is another. */
 bool hold_on_way(const struct recorder *recorder, struct task *task, int status);
+/* Sends a task at the entry of its call the signals that are held for it. */
+void interrupt_call(struct task *task);
+/* Whether signals that are held for a task come in the call that it is about to make, since it may sleep there: of a handler that has
+   run before, a program that had looked just before whether it has run would not know, and sleep. Not those that a call takes itself,
+   with who has sent them. */
+bool interrupts(const struct task *task, uint64_t number, const struct user_regs_struct *registers);
 void note_mask(struct task *task);
 void put_stopped(struct recorder *recorder, struct task *task, int signal);
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal);

@@ -251,9 +251,17 @@ void deliver_at_tick(struct recorder *recorder, struct task *task)
     if (!task->stops) task->resume_signal = 0;
 }
 
+bool interrupts(const struct task *task, uint64_t number, const struct user_regs_struct *registers)
+{
+    const uint64_t arguments[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
+    const struct syscall_row *row = row_of((uint32_t)number, arguments);
+    if (!row || !row->blocks || number == SYS_rt_sigtimedwait) return false;
+    return syscall(SYS_tgkill, task->group->pid, task->turn.tid, 0) == 0;
+}
+
 bool deliver_held(struct recorder *recorder, struct task *task)
 {
-    if (!choose_held(task) || !call_off(task)) return false;
+    if (interrupts(task, task->entry.rax, &task->entry) || !choose_held(task) || !call_off(task)) return false;
     siginfo_t info = take_held(task);
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
     return true;
@@ -310,6 +318,11 @@ static bool forward(struct task *task, const siginfo_t *info)
     if (task->forwarded_count == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
     task->forwarded[task->forwarded_count++] = *info;
     return true;
+}
+
+void interrupt_call(struct task *task)
+{
+    while (choose_held(task) && forward(task, &task->held[0])) take_held(task);
 }
 
 static void take_forwarded(struct task *task, siginfo_t *info)
@@ -385,7 +398,8 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
     bool waits = ends && is_clocked(task) && runs_free(task);
     if (task->redirected && !no_handler) {
-        if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
+        if (interrupts(task, registers.rax, &registers)) hold(task, &info);
+        else if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;
     }
     if (boundary || (no_handler && !waits) || task->held_count == MAX_HELD) deliver(recorder, task, &info, PLACE_BEHIND_EVENT, boundary);
