@@ -90,7 +90,7 @@ class Guide:
             if self._last == place:
                 visits += 1
                 if self._states[-1] == first or visits == _ENOUGH_VISITS:
-                    return self._moved(place)
+                    return self._moved_anew(place)
         return self._find(step)
 
     def _find(self, step: Callable[[], bytes | None]) -> _Moved | None:
@@ -100,8 +100,8 @@ class Guide:
                 return None
             moved = self._moved(self._last)
             if moved and moved.places and (number >= _FAR or self._met[self._last] <= 2):
-                return moved
-        return moved
+                break
+        return self._moved_anew(self._last)
 
     def _follow(self, step: Callable[[], bytes | None]) -> bool:
         """One step. False: the task has stopped on the way."""
@@ -140,6 +140,12 @@ class Guide:
         if far or led_to & set(range(address + 1, address + _JUMP_BYTES)) - inner:
             return self._unmoved(address)
         return _Moved(self._read(address, at - address), moved)
+
+    def _moved_anew(self, address: int) -> _Moved | None:
+        """The program may have written other code there since it was decoded."""
+        for at in range(address, address + _JUMP_BYTES):
+            self._known.pop(at, None)
+        return self._moved(address)
 
     def _unmoved(self, address: int) -> _Moved:
         return _Moved(self._read(address, self._instruction(address).length or 1), [])

@@ -71,3 +71,20 @@ def test_steps_to_a_point(recorded: tuple[TraceReader, int]) -> None:
         session.steps(made - 1)
         assert session.midway == point.task
         assert session.registers(point.task)["rip"] != expected["rip"]
+
+
+def test_watched_places_where_code_is_not_written_yet(compiled: Callable[..., Path], tmp_path: Path) -> None:
+    """No debug register is left for the place of a point whose code the program writes on the way there."""
+    around = Surroundings(env=harness.victim_environment(tmp_path), cwd=tmp_path)
+    recorded = harness.record(tmp_path / "trace", compiled("code_made_anew", "-O2"), around=around)
+    with TraceReader(tmp_path / "trace") as trace, ReplaySession(trace) as session:
+        left = points(trace)
+        assert len(left) >= 3
+        page = next(unpack(event.registers)["rip"] for event in left) & ~4095
+        traps = [Trap(page + 2048 + 8 * index, 8, "write") for index in range(4)]
+        assert not [hit for hit in session.hits(traps, Place(trace.count)) if hit.place.position >= left[0].number]
+        session.seek(trace.count)
+        for event in left:
+            session.seek(event.number)
+            assert {**session.registers(event.task), "orig_rax": 0} == {**unpack(event.registers), "orig_rax": 0}
+    harness.assert_same_output(recorded, harness.replay(tmp_path / "trace", around))

@@ -70,11 +70,12 @@ bool read_point(struct cursor *cursor, size_t items, struct point *point)
     point->moved.count = (unsigned)(read_array(cursor) - 2) / 2;
     point->moved.code = read_binary(cursor, &point->moved.size);
     point->moved.protection = read_unsigned(cursor);
+    cursor->bad |= in_agent(point->registers.rip) || point->moved.protection & ~(uint64_t)(PROT_READ | PROT_WRITE | PROT_EXEC);
     cursor->bad |= point->moved.count > MOST_MOVED || !point->moved.size || point->moved.size > MOST_MOVED * LONGEST_INSTRUCTION;
     size_t lengths = 0;
     for (unsigned i = 0; i < point->moved.count && !cursor->bad; i++) {
         uint64_t length = read_unsigned(cursor), displacement = read_unsigned(cursor);
-        cursor->bad |= !length || length > LONGEST_INSTRUCTION || (displacement && displacement + (length == 2 ? 1 : 4) > length);
+        cursor->bad |= !length || length > LONGEST_INSTRUCTION || displacement >= length || (displacement && displacement + (length == 2 ? 1 : 4) > length);
         point->moved.item[i].length = (uint8_t)length;
         point->moved.item[i].displacement = (uint8_t)displacement;
         lengths += length;
@@ -335,12 +336,14 @@ static void unmap_detour(struct detour *detour, struct actor *actor)
     detour->page = 0;
 }
 
+/* Memory that can be executed only would get a key of its own, and reading it a fault (execute_only_pkey, arch/x86/mm/pkeys.c). */
 static void protect(struct detour *detour, struct actor *actor, bool on)
 {
     const struct moved *moved = &detour->point->moved;
     uint64_t start = detour->address & ~(uint64_t)(PAGE_BYTES - 1), end = detour->address + moved->size;
-    const uint64_t arguments[6] = {start, end - start, moved->protection & ~(uint64_t)(on ? PROT_WRITE : 0)};
-    detour->protected = replayer_inject(actor, SYS_mprotect, arguments) == 0 && on;
+    uint64_t protection = on ? (moved->protection & ~(uint64_t)PROT_WRITE) | PROT_READ : moved->protection;
+    const uint64_t arguments[6] = {start, end - start, protection};
+    if (replayer_inject(actor, SYS_mprotect, arguments) == 0) detour->protected = on;
 }
 
 void detour_leave(struct detour *detour, struct actor *actor)
@@ -368,15 +371,22 @@ bool detour_put(struct detour *detour, struct actor *actor, const struct trap_se
 {
     const struct moved *moved = &detour->point->moved;
     bool written = !moved->size || is_there(actor->real, detour->address, moved->code, moved->size);
+    detour->put = 0;
     if (written && detour->moves && !detour->page) detour->moves = map_detour(detour, actor, moved) && write_detour(detour, actor);
     if (!written || !detour->moves) unmap_detour(detour, actor);
     if (!detour->page) detour_leave(detour, actor);
     detour->armed = !detour->page && trap_await(traps, actor->task, actor->real, detour->address);
-    if (detour->armed || !written) return detour->armed;
+    if (detour->armed) return true;
     if (moved->protection && !detour->protected) protect(detour, actor, true);
+    if (moved->protection && !detour->protected) {
+        unmap_detour(detour, actor);
+        detour->moves = false;
+        return detour->armed = trap_await(traps, actor->task, actor->real, detour->address);
+    }
+    if (!written) return detour->protected; /* whoever writes it is met */
     size_t size = detour->page ? JUMP_BYTES : 1;
     if (tracee_read(actor->real, detour->address, detour->original, size) != size) return true;
-    tracee_write(actor->real, detour->address, detour->page ? detour->patch : &int3, size);
+    if (tracee_write(actor->real, detour->address, detour->page ? detour->patch : &int3, size)) detour->put = size;
     if (detour->page && detour->passes && actor->registers.rip == detour->address) {
         uint64_t flags = (actor->registers.eflags & LAHF_FLAGS) << 8 | (actor->registers.eflags & OVERFLOW_FLAG ? 1 : 0);
         const uint64_t saved[2] = {actor->registers.rax, flags};
@@ -406,6 +416,7 @@ static void restore(const struct detour *detour, struct actor *actor)
 static bool take_armed(const struct detour *detour, struct actor *actor, int status, const struct trap_set *traps)
 {
     bool come = actor->registers.rip == detour->address && tracee_debug_stop(actor->real, status, 0) && !(actor->registers.eflags & TRAP_FLAG);
+    if (trap_status(traps, actor->real) & ~trap_bits(traps, TRAP_EXECUTE)) come = false; /* the instruction before it has met that */
     trap_arm(traps, actor->task, actor->real);
     return come && !trap_lies_at(traps, actor->task, actor->real, detour->address); /* else it is known as one of these */
 }
@@ -425,10 +436,10 @@ bool detour_take(struct detour *detour, struct actor *actor, int status, const s
     unsigned count = detour->point->moved.count;
     siginfo_t info;
     bool trap = status >> 8 == SIGTRAP && ptrace(PTRACE_GETSIGINFO, actor->real, 0, &info) == 0 && info.si_code == SI_KERNEL;
-    tracee_write(actor->real, detour->address, detour->original, detour->page ? JUMP_BYTES : 1);
+    tracee_write(actor->real, detour->address, detour->original, detour->put);
     detour->written = detour->protected && meets_protection(detour, actor, status);
     if (!detour->page) {
-        bool hit = trap && rip == detour->address + 1;
+        bool hit = trap && detour->put && rip == detour->address + 1;
         if (hit) actor->registers.rip = detour->address;
         return (hit || detour->written) && tracee_set_registers(actor->real, &actor->registers) == 0;
     }

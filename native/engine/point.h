@@ -5,8 +5,9 @@
    the general registers, and what is near in memory, within the task; what is equal then is compared here. The jump is there only
    while the task runs, as an int3 of a trap is. It may overwrite instructions that follow, to which something might jump: the
    code lies where the displacement of the jump has an int3 at the beginning of each. Where there is no room for it, or the
-   program has yet to write its code there, a debug register takes its place, or, where none is free, an int3. Code that the program
-   can write is write-protected as long as the jump is there, and instructions that write there are executed without it. */
+   program has yet to write its code there, a debug register takes its place; where none is free, an int3, or the first write there.
+   Code that the program can write is write-protected as long as the jump is there, and instructions that write there are executed
+   without it. */
 #ifndef PYRR_POINT_H
 #define PYRR_POINT_H
 
@@ -75,6 +76,7 @@ struct detour {
     unsigned entry, compare, hit, miss, back; /* offsets in the page */
     unsigned within[MOST_MOVED], moved[MOST_MOVED]; /* where its instructions begin, before and after they were moved */
     uint8_t patch[5], original[5];
+    size_t put;      /* so many bytes of the program's code are overwritten, while it runs */
     bool passes;     /* goes on behind the comparison */
 };
 

@@ -396,6 +396,7 @@ static void run_to_stop(struct replayer *replayer, struct actor *actor, bool int
             note_ticks(replayer, actor);
             return;
         }
+        replayer_prepare(replayer, actor); /* anew, where it has been led there by steps */
         /* What lies where the task stands is met before it is passed. */
         bool stands = point && actor->registers.rip == point->registers.rip && (looked || actor->met);
         bool steps = (actor->met && int3 && trap_at(&replayer->traps, actor->task, actor->real, actor->registers.rip)) || (stands && !replayer->detour.page) || replayer->detour.written;

@@ -131,6 +131,13 @@ static uint64_t ticks_here(struct task *task)
     return is_clocked(task) ? passed_ticks(task) : 0;
 }
 
+/* Behind the event that says where. */
+static void leave_amid(struct task *task)
+{
+    task->at_boundary = false; /* as soon as it goes on: a loop comes by again */
+    task->turn.behind = task->turn.ticks;
+}
+
 void recorder_rest(struct recorder *recorder, const struct buffer *changed, const struct buffer *kept)
 {
     struct task *task = recorder->subject;
@@ -142,8 +149,7 @@ void recorder_rest(struct recorder *recorder, const struct buffer *changed, cons
     wire_unsigned(&recorder->events, 1);
     buffer_append(&recorder->events, changed->data, changed->size);
     buffer_append(&recorder->events, kept->data, kept->size);
-    task->at_boundary = false; /* as soon as it goes on: a loop comes by again */
-    task->turn.behind = task->turn.ticks;
+    leave_amid(task);
     task->preempted = task->fatal_behind = true;
 }
 
@@ -193,8 +199,7 @@ void recorder_stand(struct recorder *recorder, const struct span *spans, size_t 
     task->stood = now(recorder);
     task->stood_for = task->stood - recorder->led_since;
     task->next_stand = task->stood + SHARE * task->stood_for;
-    task->at_boundary = false; /* as soon as it goes on: a loop comes by again */
-    task->turn.behind = task->turn.ticks;
+    leave_amid(task);
     if (choose_held(task)) {
         task->stood = 0;
         deliver_at_tick(recorder, task);

@@ -89,7 +89,8 @@ bool trap_await(const struct trap_set *set, pid_t task, pid_t real, uint64_t add
     unsigned slot = 0;
     for (size_t i = 0; i < set->count; i++) taken[set->trap[i].slot] = true;
     while (slot < DEBUG_REGISTERS && taken[slot]) slot++;
-    if (trap_arm(set, task, real) || trap_lies_at(set, task, real, address)) return true;
+    if (trap_arm(set, task, real)) return false;
+    if (trap_lies_at(set, task, real, address)) return true;
     if (slot == DEBUG_REGISTERS || set_debug_register(real, slot, address)) return false;
     uint64_t control = (uint64_t)ptrace(PTRACE_PEEKUSER, real, offsetof(struct user, u_debugreg) + 7 * sizeof control, 0);
     return set_debug_register(real, 7, control | UINT64_C(1) << 2 * slot) == 0;
