@@ -398,7 +398,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
     bool waits = ends && is_clocked(task) && runs_free(task);
     if (task->redirected && !no_handler) {
-        if (interrupts(task, registers.rax, &registers)) hold(task, &info);
+        if (task->held_count < MAX_HELD && interrupts(task, registers.rax, &registers)) hold(task, &info);
         else if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;
     }
