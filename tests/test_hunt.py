@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import LONG, PYRR, Interpreter, Surroundings, interpreters, run, started
+from harness import LONG, PYRR, Interpreter, Surroundings, interpreters, record, run, started
 
 from pyrr_debugger.events import ExitEvent, SyscallEvent, TickEvent
 from pyrr_debugger.hunt.course import NOT_OWN, stops
 from pyrr_debugger.hunt.minimise import AT_CALL, AT_SLEEP
 from pyrr_debugger.hunt.runs import Recorder
+from pyrr_debugger.hunt.search import lines_of
+from pyrr_debugger.replayer.session import ReplaySession
 from pyrr_debugger.trace_reader import TraceReader
 
 RACES = Path(__file__).resolve().parent / "races"
@@ -23,6 +25,7 @@ QUICK = ["check_then_act"]
 ALL = sorted(path.stem for path in RACES.glob("*.py"))
 REPLAYS = 20 if LONG else 1
 SEED = 0
+GETXATTR = 191
 
 
 def own_interpreter() -> Interpreter:
@@ -51,6 +54,33 @@ def test_bug_is_found_and_its_lines_are_named(tmp_path: Path, name: str) -> None
         assert facts["hung"] or (facts["exception"] or "").encode() in first.stderr, first
         for _ in range(REPLAYS - 1):
             assert run([PYRR, "replay", trace]) == first
+
+
+def test_worker_of_a_pool_is_named_by_the_line_that_started_it(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(1) as pool:\n"
+        "    done = pool.submit(os.getxattr, '.', 'user.none')\n"
+        "print(done.exception())\n"
+    )
+    record(tmp_path / "trace", own_interpreter().path, program)
+    with TraceReader(tmp_path / "trace") as trace, ReplaySession(trace) as session:
+        call = next(e for e in trace.events() if isinstance(e, SyscallEvent) and e.nr == GETXATTR)
+        lines = lines_of(trace, session, call.number, call.task)
+    assert [line.function for line in lines if line.function.startswith("Thread.")][:1] == ["Thread.run"]
+    assert next((line.file, line.line) for line in lines if line.is_own) == (str(program), 4)
+
+
+@pytest.mark.parametrize("taken", ["kept", "kept-smallest"])
+def test_trace_that_is_there_is_not_replaced(tmp_path: Path, taken: str) -> None:
+    """Said before anything is recorded."""
+    (tmp_path / taken).mkdir()
+    result = run([PYRR, "hunt", "--keep", tmp_path / "kept", "--", "/bin/false"])
+    assert result.status == 2
+    assert f"{tmp_path / taken} exists already".encode() in result.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / taken]
 
 
 def test_program_that_does_not_fail_is_not_found(tmp_path: Path) -> None:

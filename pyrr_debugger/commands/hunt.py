@@ -81,8 +81,9 @@ def command(
     pyrr hunt --until hang --hang 5 -- python workers.py
     """
     path = _place(keep, command[0])
-    if path.exists():
-        raise PyrrError(f"{path} exists already: name another trace, or remove it")
+    for taken in (path, _smallest(path)):
+        if taken.exists():
+            raise PyrrError(f"{taken} exists already: name another trace, or remove it")
     first = secrets.randbelow(max(1, MAX_SEED - runs)) if seed is None else seed
     seeds = range(first, min(first + runs, MAX_SEED + 1))
     with _ended_in_order(), _folder_beside(path) as folder, _telling() as tell:
@@ -100,6 +101,10 @@ def command(
 
 def _place(keep: str | None, program: str) -> Path:
     return Path(os.path.abspath(keep or home.new_trace(program)))
+
+
+def _smallest(path: Path) -> Path:
+    return path.with_name(f"{path.name}-smallest")
 
 
 def _wanted(until: str) -> Callable[[Outcome], bool]:
@@ -143,7 +148,7 @@ def _keep(found: Found, path: Path) -> None:
     """Puts the traces where they are to stay."""
     found.first = _moved(found.first, path)
     if found.smallest:
-        found.smallest = _moved(found.smallest, path.with_name(f"{path.name}-smallest"))
+        found.smallest = _moved(found.smallest, _smallest(path))
     home.point_latest(str((found.smallest or found.first).path))
 
 

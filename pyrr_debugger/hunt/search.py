@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import PyrrError
+from ..events import SpawnEvent
 from ..pythonstack.linetable import NO_LINE
 from ..replayer.place import interpreter_of, python_thread
 from ..replayer.session import ReplaySession
@@ -54,7 +55,7 @@ class Place:
 
     task: int
     frames: tuple[Frame, ...]
-    """Innermost first; none in a task without Python."""
+    """Innermost first; see lines_of."""
 
     @property
     def line(self) -> Frame | None:
@@ -303,12 +304,22 @@ def _place_at(run: Run, event: int, task: int) -> Place | None:
     """Where a task stands before an event."""
     try:
         with TraceReader(run.path) as trace, ReplaySession(trace) as session:
-            session.seek(event)
-            frames = stack_of(session, task).frames
-            begun = _about_to_begin(session, task, frames[0].address if frames else 0)
+            return Place(task, tuple(lines_of(trace, session, event, task)))
     except PyrrError:
         return None
-    return Place(task, (*begun, *(Frame(f.file, f.line, f.function) for f in frames)))
+
+
+def lines_of(trace: TraceReader, session: ReplaySession, event: int, task: int) -> list[Frame]:
+    """The lines that a task is in before an event. Behind them, where none is the program's own, as in a worker of a
+    pool, those of the task that started it, then. Raises PyrrError."""
+    session.seek(event)
+    frames = stack_of(session, task).frames
+    begun = _about_to_begin(session, task, frames[0].address if frames else 0)
+    lines = [*begun, *(Frame(f.file, f.line, f.function) for f in frames)]
+    if any(line.is_own for line in lines):
+        return lines
+    starts = [e for e in trace.events(0, event) if isinstance(e, SpawnEvent) and e.task == task]
+    return lines + (lines_of(trace, session, starts[-1].number, starts[-1].parent) if starts else [])
 
 
 def _about_to_begin(session: ReplaySession, task: int, innermost: int) -> list[Frame]:
