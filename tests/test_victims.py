@@ -167,6 +167,7 @@ PROGRAMS = {
     "progress_in_memory": [],
     "red_zone": [],
     "registers_in_use": [],
+    "signal_before_calls": ["-O2"],
     "signal_before_sleep": ["-O2", "-pthread"],
     "signal_in_libc_calls": [],
     "signal_places": [],

@@ -464,9 +464,8 @@ enum request leave_call(struct recorder *recorder, struct task *task)
         fixed.orig_rax = (uint64_t)-1;
         tracee_set_registers(task->turn.tid, &fixed);
         task->at_boundary = task->cancels = false;
-        task->meets = interrupts(task, task->entry.orig_rax, &task->entry);
-        task->injecting = !task->meets;
-        task->resume_signal = task->meets ? 0 : task->held[0].si_signo;
+        task->injecting = choose_before_call(task, task->entry.orig_rax, &task->entry);
+        task->resume_signal = task->injecting ? task->held[0].si_signo : 0;
         return REQUEST_NONE;
     }
     int64_t result = (int64_t)task->exit.rax;

@@ -32,7 +32,10 @@ static int stop_task(struct task *task)
     if (!WIFSTOPPED(task->status)) return -1;
     int signal = WSTOPSIG(task->status);
     if (signal == (SIGTRAP | 0x80)) task->in_call = !task->in_call;
-    return task->status >> 16 || signal == (SIGTRAP | 0x80) ? 0 : signal;
+    if (task->status >> 16 || signal == (SIGTRAP | 0x80)) return 0;
+    siginfo_t info;
+    if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == 0) take_forwarded(task, &info);
+    return signal;
 }
 
 /* At a call that was sent to us and has not been made: the task makes it again. True where it is at one. */
@@ -103,7 +106,7 @@ static void release(struct recorder *recorder, struct task *task, int signal)
     if (!dead) tracee_inject_at(task->turn.tid, place, SYS_prctl, enable, &dead);
     if (!dead && task->group) {
         undo_patches(task);
-        for (unsigned i = 0; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
+        for (unsigned i = task->injecting; i < task->held_count; i++) syscall(SYS_tgkill, task->group->pid, task->turn.tid, task->held[i].si_signo);
     }
     sched_setaffinity(task->turn.tid, sizeof task->affinity, &task->affinity);
     /* Only from a signal's own stop does detaching deliver it as it was. */

@@ -187,7 +187,7 @@ static enum request arrive(struct recorder *recorder, struct task *task)
         return REQUEST_COMPATIBILITY;
     }
     if (!settle_entry(task) || !enter_call(recorder, task)) return REQUEST_FAILED;
-    if (task->held_count && !task->cancels && interrupts(task, task->entry.orig_rax, &task->entry)) interrupt_call(task);
+    if (task->meets && !task->cancels) interrupt_call(task);
     task->meets = false;
     task->turn.behind = is_own_call(task->entry.orig_rax) ? AT_CALL : task->turn.ticks;
     task->turn.dull = is_private_call(task->entry.orig_rax);

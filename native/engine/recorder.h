@@ -83,7 +83,7 @@ struct task {
     uint64_t held_until; /* so many ticks of its turn, or its next call */
     int64_t answer; /* of CALL_ANSWERED: the kernel was not asked */
     bool cancels; /* a held signal comes at the next call, which the kernel does not begin */
-    bool meets;   /* they come in it, instead: it is begun anew */
+    bool meets;   /* some come in that call instead */
     int frameless; /* the signal whose handler had no room for its frame: SIGSEGV comes in its place */
     enum signal_place frameless_place;
     bool fresh;     /* its last event came since its ticks were counted */

@@ -97,10 +97,14 @@ bool group_stopped(int status);
 bool hold_on_way(const struct recorder *recorder, struct task *task, int status);
 /* Sends a task at the entry of its call the signals that are held for it. */
 void interrupt_call(struct task *task);
-/* Whether signals that are held for a task come in the call that it is about to make, since it may sleep there: of a handler that has
-   run before, a program that had looked just before whether it has run would not know, and sleep. Not those that a call takes itself,
-   with who has sent them. */
-bool interrupts(const struct task *task, uint64_t number, const struct user_regs_struct *registers);
+/* Whether a signal that is held for a task comes in the call that it is about to make, since it may wait there: of a handler that has
+   run before, a program that had looked just before whether it has run would not know, and sleep. */
+bool interrupts(const struct task *task, int signal, uint64_t number, const struct user_regs_struct *registers);
+/* Brings the first held signal that is not blocked and comes before that call to the front. False: none does, and those that come in
+   the call `meet` it. */
+bool choose_before_call(struct task *task, uint64_t number, const struct user_regs_struct *registers);
+/* A signal that we have sent becomes again what it was. False: it is another's. */
+bool take_forwarded(struct task *task, siginfo_t *info);
 void note_mask(struct task *task);
 void put_stopped(struct recorder *recorder, struct task *task, int signal);
 enum request stop_by_signal(struct recorder *recorder, struct task *task, int signal);

@@ -2,11 +2,15 @@
 #include "recording.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "events.h"
 #include "instruction.h"
@@ -32,6 +36,11 @@ uint64_t ignored_signals(const struct group *group)
         if (group->disposition[signal] == DISPOSITION_IGNORE || (group->disposition[signal] == DISPOSITION_DEFAULT && is_harmless_by_default(signal)))
             set |= UINT64_C(1) << (signal - 1);
     return set;
+}
+
+static bool has_handler(const struct task *task, int signal)
+{
+    return signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_HANDLER;
 }
 
 static bool stops_by_default(int signal)
@@ -251,17 +260,103 @@ void deliver_at_tick(struct recorder *recorder, struct task *task)
     if (!task->stops) task->resume_signal = 0;
 }
 
-bool interrupts(const struct task *task, uint64_t number, const struct user_regs_struct *registers)
+static uint64_t word_at(const struct task *task, uint64_t address)
+{
+    uint64_t word = 0;
+    return address && tracee_read(task->turn.tid, address, &word, sizeof word) == sizeof word ? word : 0;
+}
+
+static bool is_signal_descriptor(const struct task *task, uint64_t descriptor)
+{
+    char path[64], target[64];
+    snprintf(path, sizeof path, "/proc/%d/fd/%d", task->turn.tid, (int)descriptor);
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) return false;
+    target[length] = 0;
+    return strcmp(target, "anon_inode:[signalfd]") == 0;
+}
+
+static bool waits_for_futex(uint64_t operation)
+{
+    switch (operation & FUTEX_CMD_MASK) {
+    case FUTEX_WAIT:
+    case FUTEX_WAIT_BITSET:
+    case FUTEX_WAIT_REQUEUE_PI: return true;
+    default: return false;
+    }
+}
+
+/* Calls that do nothing but wait, or whose result is what they have waited for: a signal that comes before there is any ends them. Of
+   others that may sleep it would end early what needs no sleep, as a write to a terminal (n_tty_write, drivers/tty/n_tty.c). `excepted`
+   are the signals that do not end it: those that it blocks itself, or takes. */
+static bool waits_for_signals(const struct task *task, uint64_t number, const uint64_t arguments[6], uint64_t *excepted)
+{
+    *excepted = 0;
+    switch (number) {
+    case SYS_rt_sigtimedwait:
+    case SYS_rt_sigsuspend: *excepted = word_at(task, arguments[0]); return true;
+    case SYS_ppoll: *excepted = word_at(task, arguments[3]); return !arguments[2] || word_at(task, arguments[2]) || word_at(task, arguments[2] + 8);
+    case SYS_pselect6: *excepted = word_at(task, word_at(task, arguments[5])); return !arguments[4] || word_at(task, arguments[4]) || word_at(task, arguments[4] + 8);
+    case SYS_epoll_pwait: *excepted = word_at(task, arguments[4]); return (int)arguments[3] != 0;
+    case SYS_epoll_pwait2: *excepted = word_at(task, arguments[4]); return !arguments[3] || word_at(task, arguments[3]) || word_at(task, arguments[3] + 8);
+    case SYS_select: return !arguments[4] || word_at(task, arguments[4]) || word_at(task, arguments[4] + 8);
+    case SYS_poll: return (int)arguments[2] != 0;
+    case SYS_epoll_wait: return (int)arguments[3] != 0;
+    case SYS_read:
+    case SYS_readv: return !is_signal_descriptor(task, arguments[0]);
+    case SYS_wait4: return !(arguments[2] & WNOHANG);
+    case SYS_waitid: return !(arguments[3] & WNOHANG);
+    case SYS_futex: return waits_for_futex(arguments[1]);
+    case SYS_fcntl: return arguments[1] == F_SETLKW || arguments[1] == F_OFD_SETLKW;
+    case SYS_pause:
+    case SYS_nanosleep:
+    case SYS_clock_nanosleep:
+    case SYS_restart_syscall:
+    case SYS_recvfrom:
+    case SYS_recvmsg:
+    case SYS_accept:
+    case SYS_accept4:
+    case SYS_semop:
+    case SYS_semtimedop:
+    case SYS_msgrcv:
+    case SYS_mq_timedreceive:
+    case SYS_flock: return true;
+    default: return false;
+    }
+}
+
+bool interrupts(const struct task *task, int signal, uint64_t number, const struct user_regs_struct *registers)
 {
     const uint64_t arguments[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
-    const struct syscall_row *row = row_of((uint32_t)number, arguments);
-    if (!row || !row->blocks || number == SYS_rt_sigtimedwait) return false;
+    uint64_t excepted;
+    /* To send those of job control has effects of its own (prepare_signal, kernel/signal.c). */
+    if (!has_handler(task, signal) || stops_by_default(signal) || signal == SIGCONT || task->forwarded_count == MAX_HELD) return false;
+    if (!waits_for_signals(task, (uint32_t)number, arguments, &excepted) || excepted & UINT64_C(1) << (signal - 1)) return false;
     return syscall(SYS_tgkill, task->group->pid, task->turn.tid, 0) == 0;
+}
+
+bool choose_before_call(struct task *task, uint64_t number, const struct user_regs_struct *registers)
+{
+    uint64_t mask = 0;
+    if (ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof mask, &mask) == -1) return false;
+    for (unsigned i = 0; i < task->held_count; i++) {
+        siginfo_t info = task->held[i];
+        if (mask & UINT64_C(1) << (info.si_signo - 1)) continue;
+        if (interrupts(task, info.si_signo, number, registers)) {
+            task->meets = true;
+            continue;
+        }
+        memmove(task->held + 1, task->held, i * sizeof *task->held);
+        task->held[0] = info;
+        task->meets = false;
+        return true;
+    }
+    return false;
 }
 
 bool deliver_held(struct recorder *recorder, struct task *task)
 {
-    if (interrupts(task, task->entry.rax, &task->entry) || !choose_held(task) || !call_off(task)) return false;
+    if (!task->held_count || !choose_before_call(task, task->entry.rax, &task->entry) || !call_off(task)) return false;
     siginfo_t info = take_held(task);
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
     return true;
@@ -281,11 +376,6 @@ static bool is_behind_event(const struct task *task, const struct user_regs_stru
 static bool ends_untraced(const struct task *task, int signal)
 {
     return task->group->disposition[signal] != DISPOSITION_HANDLER && task->group->tasks == 1 && is_namespace_init(task->group->pid);
-}
-
-static bool has_handler(const struct task *task, int signal)
-{
-    return signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_HANDLER;
 }
 
 /* Where a mapped file ends is nothing that a replay could know: others change it, too. */
@@ -315,26 +405,32 @@ static struct task *passed_over(const struct recorder *recorder, const struct ta
 /* The kernel is asked again, so that a call that the task is about to sleep in is interrupted. */
 static bool forward(struct task *task, const siginfo_t *info)
 {
-    if (task->forwarded_count == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
-    task->forwarded[task->forwarded_count++] = *info;
+    bool waits = false; /* one of these that is on its way already is not queued again */
+    for (unsigned i = 0; i < task->forwarded_count && info->si_signo < QUEUED_SIGNALS; i++) waits |= task->forwarded[i].si_signo == info->si_signo;
+    if ((!waits && task->forwarded_count == MAX_HELD) || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
+    if (!waits) task->forwarded[task->forwarded_count++] = *info;
     return true;
 }
 
 void interrupt_call(struct task *task)
 {
-    while (choose_held(task) && forward(task, &task->held[0])) take_held(task);
+    while (choose_held(task) && interrupts(task, task->held[0].si_signo, task->entry.orig_rax, &task->entry) && forward(task, &task->held[0]))
+        take_held(task);
 }
 
-static void take_forwarded(struct task *task, siginfo_t *info)
+bool take_forwarded(struct task *task, siginfo_t *info)
 {
-    if (info->si_code != SI_TKILL) return;
+    /* From us; and where no more may be queued, from nobody (__send_signal_locked, kernel/signal.c). */
+    bool ours = info->si_code == SI_TKILL && (info->si_pid == getpid() || !info->si_pid), bare = info->si_code == SI_USER && !info->si_pid;
+    if (!ours && !bare) return false;
     for (unsigned i = 0; i < task->forwarded_count; i++) {
         if (task->forwarded[i].si_signo != info->si_signo) continue;
         *info = task->forwarded[i];
         memmove(task->forwarded + i, task->forwarded + i + 1, (--task->forwarded_count - i) * sizeof *info);
         ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, info);
-        return;
+        return true;
     }
+    return false;
 }
 
 bool hold_on_way(const struct recorder *recorder, struct task *task, int status)
@@ -354,7 +450,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     siginfo_t info;
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETSIGINFO, task->turn.tid, 0, &info) == -1) return REQUEST_NONE;
-    take_forwarded(task, &info);
+    bool forwarded = take_forwarded(task, &info);
     if (signal == SIGSYS && info.si_code == SYS_USER_DISPATCH_ && task->group->space->agent) return stop_by_dispatch(recorder, task);
     if (signal == SIGTRAP && info.si_code == SI_KERNEL && stop_at_tick(recorder, task)) return REQUEST_NONE;
     if ((signal == SIGSEGV || signal == SIGBUS) && is_fault(signal, &info) && recover_copy(recorder, task, signal)) return REQUEST_NONE;
@@ -390,7 +486,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
         if (request != REQUEST_NONE || tracee_get_registers(task->turn.tid, &registers)) return request;
         no_handler = !has_handler(task, signal);
     }
-    struct task *leader = no_handler ? NULL : passed_over(recorder, task, &info);
+    struct task *leader = no_handler || forwarded ? NULL : passed_over(recorder, task, &info);
     if (leader && forward(leader, &info)) return REQUEST_NONE;
     bool boundary = is_behind_event(task, &registers);
     /* Death comes at a tick, so that replay finds the memory that was left; so does standing still, where others may look at it. */
@@ -398,7 +494,8 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
     bool waits = ends && is_clocked(task) && runs_free(task);
     if (task->redirected && !no_handler) {
-        if (task->held_count < MAX_HELD && interrupts(task, registers.rax, &registers)) hold(task, &info);
+        task->meets = task->held_count < MAX_HELD && interrupts(task, signal, registers.rax, &registers);
+        if (task->meets) hold(task, &info);
         else if (call_off(task)) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
         return REQUEST_NONE;
     }
