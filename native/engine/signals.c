@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -266,19 +268,29 @@ static uint64_t word_at(const struct task *task, uint64_t address)
     return address && tracee_read(task->turn.tid, address, &word, sizeof word) == sizeof word ? word : 0;
 }
 
-static bool is_signal_descriptor(const struct task *task, uint64_t descriptor)
+/* Whether reading waits until there is something. The memory devices look at signals amid their work (drivers/char/mem.c, random.c),
+   and a signalfd takes them. */
+static bool waits_to_read(const struct task *task, uint64_t descriptor)
 {
-    char path[64], target[64];
+    enum { MEMORY_DEVICES = 1 };
+    char path[64], target[64] = "";
+    struct stat status;
     snprintf(path, sizeof path, "/proc/%d/fd/%d", task->turn.tid, (int)descriptor);
-    ssize_t length = readlink(path, target, sizeof target - 1);
-    if (length < 0) return false;
-    target[length] = 0;
-    return strcmp(target, "anon_inode:[signalfd]") == 0;
+    if (stat(path, &status) || readlink(path, target, sizeof target - 1) < 0) return false;
+    if (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISBLK(status.st_mode)) return false;
+    if (S_ISCHR(status.st_mode) && major(status.st_rdev) == MEMORY_DEVICES) return false;
+    return strcmp(target, "anon_inode:[signalfd]") != 0;
+}
+
+/* A timeval or timespec that is not zero, or none. */
+static bool has_time(const struct task *task, uint64_t address)
+{
+    return !address || word_at(task, address) || word_at(task, address + 8);
 }
 
 static bool waits_for_futex(uint64_t operation)
 {
-    switch (operation & FUTEX_CMD_MASK) {
+    switch ((uint32_t)operation & FUTEX_CMD_MASK) {
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET:
     case FUTEX_WAIT_REQUEUE_PI: return true;
@@ -295,31 +307,34 @@ static bool waits_for_signals(const struct task *task, uint64_t number, const ui
     switch (number) {
     case SYS_rt_sigtimedwait:
     case SYS_rt_sigsuspend: *excepted = word_at(task, arguments[0]); return true;
-    case SYS_ppoll: *excepted = word_at(task, arguments[3]); return !arguments[2] || word_at(task, arguments[2]) || word_at(task, arguments[2] + 8);
-    case SYS_pselect6: *excepted = word_at(task, word_at(task, arguments[5])); return !arguments[4] || word_at(task, arguments[4]) || word_at(task, arguments[4] + 8);
+    case SYS_ppoll: *excepted = word_at(task, arguments[3]); return has_time(task, arguments[2]);
+    case SYS_pselect6: *excepted = word_at(task, word_at(task, arguments[5])); return has_time(task, arguments[4]);
     case SYS_epoll_pwait: *excepted = word_at(task, arguments[4]); return (int)arguments[3] != 0;
-    case SYS_epoll_pwait2: *excepted = word_at(task, arguments[4]); return !arguments[3] || word_at(task, arguments[3]) || word_at(task, arguments[3] + 8);
-    case SYS_select: return !arguments[4] || word_at(task, arguments[4]) || word_at(task, arguments[4] + 8);
+    case SYS_epoll_pwait2: *excepted = word_at(task, arguments[4]); return has_time(task, arguments[3]);
+    case SYS_select: return has_time(task, arguments[4]);
     case SYS_poll: return (int)arguments[2] != 0;
     case SYS_epoll_wait: return (int)arguments[3] != 0;
     case SYS_read:
-    case SYS_readv: return !is_signal_descriptor(task, arguments[0]);
+    case SYS_readv: return waits_to_read(task, arguments[0]);
     case SYS_wait4: return !(arguments[2] & WNOHANG);
     case SYS_waitid: return !(arguments[3] & WNOHANG);
-    case SYS_futex: return waits_for_futex(arguments[1]);
-    case SYS_fcntl: return arguments[1] == F_SETLKW || arguments[1] == F_OFD_SETLKW;
+    case SYS_nanosleep: return has_time(task, arguments[0]);
+    case SYS_clock_nanosleep: return has_time(task, arguments[2]);
+    case SYS_semtimedop: return has_time(task, arguments[3]);
+    case SYS_futex: return waits_for_futex(arguments[1]) && has_time(task, arguments[3]);
+    case SYS_fcntl: return (int)arguments[1] == F_SETLKW || (int)arguments[1] == F_OFD_SETLKW;
     case SYS_pause:
-    case SYS_nanosleep:
-    case SYS_clock_nanosleep:
     case SYS_restart_syscall:
     case SYS_recvfrom:
     case SYS_recvmsg:
+    case SYS_recvmmsg:
     case SYS_accept:
     case SYS_accept4:
     case SYS_semop:
-    case SYS_semtimedop:
     case SYS_msgrcv:
+    case SYS_msgsnd:
     case SYS_mq_timedreceive:
+    case SYS_mq_timedsend:
     case SYS_flock: return true;
     default: return false;
     }
@@ -329,8 +344,9 @@ bool interrupts(const struct task *task, int signal, uint64_t number, const stru
 {
     const uint64_t arguments[6] = {registers->rdi, registers->rsi, registers->rdx, registers->r10, registers->r8, registers->r9};
     uint64_t excepted;
-    /* To send those of job control has effects of its own (prepare_signal, kernel/signal.c). */
-    if (!has_handler(task, signal) || stops_by_default(signal) || signal == SIGCONT || task->forwarded_count == MAX_HELD) return false;
+    /* To send those of job control has effects of its own (prepare_signal, kernel/signal.c). Those of timers that count the processor's
+       time come where that is used, and not where a task waits. */
+    if (!has_handler(task, signal) || stops_by_default(signal) || signal == SIGCONT || signal == SIGPROF || signal == SIGVTALRM || task->forwarded_count == MAX_HELD) return false;
     if (!waits_for_signals(task, (uint32_t)number, arguments, &excepted) || excepted & UINT64_C(1) << (signal - 1)) return false;
     return syscall(SYS_tgkill, task->group->pid, task->turn.tid, 0) == 0;
 }
@@ -405,10 +421,14 @@ static struct task *passed_over(const struct recorder *recorder, const struct ta
 /* The kernel is asked again, so that a call that the task is about to sleep in is interrupted. */
 static bool forward(struct task *task, const siginfo_t *info)
 {
-    bool waits = false; /* one of these that is on its way already is not queued again */
-    for (unsigned i = 0; i < task->forwarded_count && info->si_signo < QUEUED_SIGNALS; i++) waits |= task->forwarded[i].si_signo == info->si_signo;
-    if ((!waits && task->forwarded_count == MAX_HELD) || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
-    if (!waits) task->forwarded[task->forwarded_count++] = *info;
+    /* One of these that is on its way is not queued again; it is no more, where the task has stopped for it. */
+    unsigned at = task->forwarded_count;
+    bool stopped = task->turn.state == TASK_PENDING && task->status >> 8 == info->si_signo;
+    for (unsigned i = 0; i < task->forwarded_count && info->si_signo < QUEUED_SIGNALS && !stopped; i++)
+        if (task->forwarded[i].si_signo == info->si_signo) at = i;
+    if (at == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
+    task->forwarded[at] = *info;
+    task->forwarded_count += at == task->forwarded_count;
     return true;
 }
 

@@ -112,6 +112,12 @@ int main(void)
         settle("ppoll that blocks it", ppoll(&end, 1, NULL, &one));
         compute();
         settle("getrandom", getrandom(random_bytes, sizeof random_bytes, 0));
+        int device = open("/dev/urandom", O_RDONLY);
+        compute();
+        settle("read of /dev/urandom", read(device, random_bytes, sizeof random_bytes));
+        close(device);
+        compute();
+        settle("nanosleep without time", nanosleep(&(struct timespec){0}, NULL));
         int descriptor = signalfd(-1, &one, SFD_NONBLOCK);
         compute();
         settle("read of a signalfd", read(descriptor, &info, sizeof info));
