@@ -144,22 +144,6 @@ static void answer_call(struct task *task, struct user_regs_struct *registers, i
     task->answer = answer;
 }
 
-/* Brings the first held signal that is not blocked to the front: a handler that runs may block others until it
-   returns. */
-bool choose_held(struct task *task)
-{
-    uint64_t mask = 0;
-    if (!task->held_count || ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof mask, &mask) == -1) return false;
-    for (unsigned i = 0; i < task->held_count; i++) {
-        siginfo_t info = task->held[i];
-        if (mask & UINT64_C(1) << (info.si_signo - 1)) continue;
-        memmove(task->held + 1, task->held, i * sizeof *task->held);
-        task->held[0] = info;
-        return true;
-    }
-    return false;
-}
-
 /* `int 0x80` numbers its calls as 32-bit programs do. The syscall instruction leaves its own end in rcx. */
 bool is_compatibility_call(const struct task *task)
 {

@@ -30,7 +30,6 @@ void watch_memory_file(struct recorder *recorder, const struct task *task, int64
 
 /* call.c: the entry and the exit of a system call, and its event */
 void begin_call(struct task *task);
-bool choose_held(struct task *task);
 bool enter_call(struct recorder *recorder, struct task *task);
 void end_quiet(struct task *task);
 bool is_compatibility_call(const struct task *task);
@@ -100,8 +99,9 @@ void interrupt_call(struct task *task);
 /* Whether a signal that is held for a task comes in the call that it is about to make, since it may wait there: of a handler that has
    run before, a program that had looked just before whether it has run would not know, and sleep. */
 bool interrupts(const struct task *task, int signal, uint64_t number, const struct user_regs_struct *registers);
-/* Brings the first held signal that is not blocked and comes before that call to the front. False: none does, and those that come in
-   the call `meet` it. */
+/* Brings the first held signal that is not blocked to the front; or the first that comes before that call. False: none is there, and those
+   that come in the call `meet` it. */
+bool choose_held(struct task *task);
 bool choose_before_call(struct task *task, uint64_t number, const struct user_regs_struct *registers);
 /* A signal that we have sent becomes again what it was. False: it is another's. */
 bool take_forwarded(struct task *task, siginfo_t *info);

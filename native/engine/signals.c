@@ -351,28 +351,34 @@ bool interrupts(const struct task *task, int signal, uint64_t number, const stru
     return syscall(SYS_tgkill, task->group->pid, task->turn.tid, 0) == 0;
 }
 
-bool choose_before_call(struct task *task, uint64_t number, const struct user_regs_struct *registers)
+/* Brings the first held signal that is not blocked to the front: a handler that runs may block others until it
+   returns. With `registers`, of those that come before that call. */
+static bool choose(struct task *task, uint64_t number, const struct user_regs_struct *registers)
 {
     uint64_t mask = 0;
-    if (ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof mask, &mask) == -1) return false;
+    if (!task->held_count || ptrace(PTRACE_GETSIGMASK, task->turn.tid, sizeof mask, &mask) == -1) return false;
     for (unsigned i = 0; i < task->held_count; i++) {
         siginfo_t info = task->held[i];
-        if (mask & UINT64_C(1) << (info.si_signo - 1)) continue;
-        if (interrupts(task, info.si_signo, number, registers)) {
-            task->meets = true;
-            continue;
-        }
+        if (mask & UINT64_C(1) << (info.si_signo - 1) || (registers && interrupts(task, info.si_signo, number, registers))) continue;
         memmove(task->held + 1, task->held, i * sizeof *task->held);
         task->held[0] = info;
-        task->meets = false;
         return true;
     }
     return false;
 }
 
+bool choose_held(struct task *task) { return choose(task, 0, NULL); }
+
+bool choose_before_call(struct task *task, uint64_t number, const struct user_regs_struct *registers)
+{
+    bool chosen = choose(task, number, registers);
+    task->meets = !chosen && choose_held(task);
+    return chosen;
+}
+
 bool deliver_held(struct recorder *recorder, struct task *task)
 {
-    if (!task->held_count || !choose_before_call(task, task->entry.rax, &task->entry) || !call_off(task)) return false;
+    if (!choose_before_call(task, task->entry.rax, &task->entry) || !call_off(task)) return false;
     siginfo_t info = take_held(task);
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
     return true;
