@@ -169,6 +169,7 @@ PROGRAMS = {
     "registers_in_use": [],
     "signal_before_calls": ["-O2"],
     "signal_before_sleep": ["-O2", "-pthread"],
+    "signal_blocked_by_handler": ["-O2"],
     "signal_in_libc_calls": [],
     "signal_places": [],
     "signals_at_once": [],

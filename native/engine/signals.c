@@ -204,6 +204,31 @@ static siginfo_t unmove_trap(const struct task *task, const siginfo_t *info)
     return own;
 }
 
+/* The kernel is asked again: of a signal that has been held, or passed over. False: it has no room. */
+static bool forward(struct task *task, const siginfo_t *info)
+{
+    /* One of these that is on its way is not queued again; it is no more, where the task has stopped for it. */
+    unsigned at = task->forwarded_count;
+    bool stopped = task->turn.state == TASK_PENDING && task->status >> 8 == info->si_signo;
+    for (unsigned i = 0; i < task->forwarded_count && info->si_signo < QUEUED_SIGNALS && !stopped; i++)
+        if (task->forwarded[i].si_signo == info->si_signo) at = i;
+    if (at == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
+    task->forwarded[at] = *info;
+    task->forwarded_count += at == task->forwarded_count;
+    return true;
+}
+
+/* A handler that blocks what is held may look for it, or wait for it. */
+static void give_blocked_back(struct task *task)
+{
+    unsigned left = 0;
+    for (unsigned i = 0; i < task->held_count; i++) {
+        bool blocked = task->mask & UINT64_C(1) << (task->held[i].si_signo - 1);
+        if (!blocked || !forward(task, &task->held[i])) task->held[left++] = task->held[i];
+    }
+    task->held_count = left;
+}
+
 /* `settled`: the task has not run since its last event, or stands at its next one. */
 static void deliver(struct recorder *recorder, struct task *task, const siginfo_t *info, enum signal_place place, bool settled)
 {
@@ -225,6 +250,7 @@ static void deliver(struct recorder *recorder, struct task *task, const siginfo_
         if (group->once[signal]) group->disposition[signal] = DISPOSITION_DEFAULT;
         unmove_frame(task);
         put_signal(recorder, task, &own, place);
+        give_blocked_back(task);
         tracee_get_registers(task->turn.tid, &task->exit);
         task->at_boundary = true;
     } else {
@@ -422,20 +448,6 @@ static struct task *passed_over(const struct recorder *recorder, const struct ta
     uint64_t mask = leader->mask;
     if (!leader->undisturbed && ptrace(PTRACE_GETSIGMASK, leader->turn.tid, sizeof mask, &mask) == -1) return NULL;
     return mask & UINT64_C(1) << (info->si_signo - 1) ? NULL : leader;
-}
-
-/* The kernel is asked again, so that a call that the task is about to sleep in is interrupted. */
-static bool forward(struct task *task, const siginfo_t *info)
-{
-    /* One of these that is on its way is not queued again; it is no more, where the task has stopped for it. */
-    unsigned at = task->forwarded_count;
-    bool stopped = task->turn.state == TASK_PENDING && task->status >> 8 == info->si_signo;
-    for (unsigned i = 0; i < task->forwarded_count && info->si_signo < QUEUED_SIGNALS && !stopped; i++)
-        if (task->forwarded[i].si_signo == info->si_signo) at = i;
-    if (at == MAX_HELD || syscall(SYS_tgkill, task->group->pid, task->turn.tid, info->si_signo)) return false;
-    task->forwarded[at] = *info;
-    task->forwarded_count += at == task->forwarded_count;
-    return true;
 }
 
 void interrupt_call(struct task *task)
