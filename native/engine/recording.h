@@ -43,7 +43,7 @@ void complete_call(struct recorder *recorder, struct task *task, int64_t result)
 
 /* buffered.c: the agent */
 bool call_off(struct task *task);
-bool deliver_held(struct recorder *recorder, struct task *task);
+void deliver_held(struct recorder *recorder, struct task *task);
 bool note_place(struct task *task);
 enum request leave_agent(struct recorder *recorder, struct task *task);
 enum request adopt_interrupted(struct recorder *recorder, struct task *task);

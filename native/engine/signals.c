@@ -402,12 +402,11 @@ bool choose_before_call(struct task *task, uint64_t number, const struct user_re
     return chosen;
 }
 
-bool deliver_held(struct recorder *recorder, struct task *task)
+void deliver_held(struct recorder *recorder, struct task *task)
 {
-    if (!choose_before_call(task, task->entry.rax, &task->entry) || !call_off(task)) return false;
+    if (!choose_before_call(task, task->entry.rax, &task->entry) || !call_off(task)) return;
     siginfo_t info = take_held(task);
     if (ptrace(PTRACE_SETSIGINFO, task->turn.tid, 0, &info) == 0) deliver(recorder, task, &info, PLACE_AT_ENTRY, true);
-    return true;
 }
 
 /* Whether the task has not run since its last event. */
