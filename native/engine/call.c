@@ -399,7 +399,7 @@ static void put_sigreturn(struct recorder *recorder, struct task *task)
     struct user_regs_struct registers = task->exit;
     registers.orig_rax = (uint64_t)-1;
     note_mask(task);
-    if (tracee_settle_xstate(task->turn.tid, area, &size)) size = 0;
+    if (tracee_settle_xstate(task->turn.tid, area, &size, false)) size = 0;
     recorder_begin_event(recorder, EVENT_SYSCALL, task->turn.tid, 6);
     struct buffer *events = &recorder->events;
     wire_unsigned(events, SYS_rt_sigreturn);

@@ -123,7 +123,7 @@ static PyObject *module_xstate(PyObject *self, PyObject *args)
     static uint8_t area[XSTATE_BYTES];
     size_t size = sizeof area;
     if (!PyArg_ParseTuple(args, "i|p", &tid, &settle)) return NULL;
-    if ((settle ? tracee_settle_xstate : tracee_get_xstate)(tid, area, &size)) return os_error(errno);
+    if (settle ? tracee_settle_xstate(tid, area, &size, true) : tracee_get_xstate(tid, area, &size)) return os_error(errno);
     return bytes_of(area, size);
 }
 

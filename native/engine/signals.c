@@ -152,7 +152,7 @@ static void put_signal(struct recorder *recorder, struct task *task, const sigin
     struct user_regs_struct registers;
     if (tracee_get_registers(task->turn.tid, &registers)) return;
     size_t size = sizeof area;
-    if (tracee_settle_xstate(task->turn.tid, area, &size)) size = 0;
+    if (tracee_settle_xstate(task->turn.tid, area, &size, true)) size = 0;
     note_mask(task);
     recorder_begin_event(recorder, EVENT_SIGNAL, task->turn.tid, task->frameless ? 8 : 7);
     struct buffer *events = &recorder->events;

@@ -69,14 +69,21 @@ int tracee_set_xstate(pid_t tid, const void *area, size_t size)
    the next interrupt that happens to reload them, be it the host's of this machine. A program sees it: `xsavec`, by which
    ld.so saves vector registers, leaves out what is not in use, and so does xgetbv(1). What is in use stays so: the two are told to be,
    as the kernel itself does it in each frame of a signal (save_xstate_epilog, arch/x86/kernel/fpu/signal.c). The
-   values are those that PTRACE_GETREGSET has put into their places. */
-int tracee_settle_xstate(pid_t tid, void *area, size_t *size)
+   values are those that PTRACE_GETREGSET has put into their places. AMD's processors do not hold to that: while all SSE registers are
+   zero, their bit comes and goes. So a beginning finds a one in the last of them, whose value no program can expect (System V ABI, 3.4.1). */
+static bool keeps_in_use(void) { return !__builtin_cpu_is("amd"); }
+
+int tracee_settle_xstate(pid_t tid, void *area, size_t *size, bool begins)
 {
-    enum { XSTATE_BV = 512, X87_AND_SSE = 3 };
+    enum { SSE = 160, SSE_END = 416, XSTATE_BV = 512, X87_AND_SSE = 3 };
     if (tracee_get_xstate(tid, area, size)) return -1;
-    uint8_t *used = (uint8_t *)area + XSTATE_BV;
-    if (*size <= XSTATE_BV || (*used & X87_AND_SSE) == X87_AND_SSE) return 0;
+    uint8_t *state = area, *used = state + XSTATE_BV;
+    if (*size <= XSTATE_BV) return 0;
+    bool marks = begins && !keeps_in_use();
+    for (unsigned i = SSE; i < SSE_END && marks; i++) marks = !state[i];
+    if (!marks && (*used & X87_AND_SSE) == X87_AND_SSE) return 0;
     *used |= X87_AND_SSE;
+    if (marks) state[SSE_END - 16] = 1;
     return tracee_set_xstate(tid, area, *size);
 }
 

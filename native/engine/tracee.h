@@ -37,8 +37,9 @@ void tracee_prepare_call(struct user_regs_struct *registers, uint64_t number, co
 /* The XSAVE area; *size is the room on entry and the length on return. */
 int tracee_get_xstate(pid_t tid, void *area, size_t *size);
 int tracee_set_xstate(pid_t tid, const void *area, size_t size);
-/* As tracee_get_xstate, of a state that does not change by itself when the task runs on. */
-int tracee_settle_xstate(pid_t tid, void *area, size_t *size);
+/* As tracee_get_xstate, of a state that does not change by itself when the task runs on. `begins`: at a program's or handler's first
+   instruction, where it may be changed. */
+int tracee_settle_xstate(pid_t tid, void *area, size_t *size, bool begins);
 
 /* Copies as much as is readable, in order; returns the number of bytes. */
 size_t tracee_read(pid_t pid, uint64_t address, void *to, size_t size);
