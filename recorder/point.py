@@ -12,6 +12,7 @@ from capstone import x86
 from .. import _engine, checksum
 from ..light import NamedTuple
 from ..registers import LAYOUT, NAMES, unpack
+from .entropy import instruction_over
 from .spin import memory_of
 
 TYPE_CHECKING = False  # see light.py
@@ -26,12 +27,16 @@ _JUMP_BYTES = 5
 _LOWEST_FOR_FOUR = 1 << 30  # a jump over an instruction of four bytes leads 870 MB down
 _FAR, _FARTHEST = 96, 256  # instructions: to find a place that is not met often, and one at all
 _LONGEST_TURN, _ENOUGH_VISITS = 3000, 64
+_PAGE = 4096
+_PAGES_AROUND = 4  # on either side: functions whose branches come from afar are hardly ever larger
+_SHORT_REACH = 130  # bytes: one displacement byte, and two that the instruction has
 _LARGEST_FILE = 1 << 26  # bytes: one that is mapped privately is read whole
 _RIP = 8 * NAMES.index("rip")
 _PROT_WRITE = 2
 _USES = 4  # of an instruction: so often it is looked at what memory it has used
 _MOST_KEPT, _LARGEST_KEPT = 128, 8
 _BRANCH = re.compile(rb"(?:[\x70-\x7f\xe0-\xe3\xeb](.)|(?:\x0f[\x80-\x8f]|\xe9)(....))", re.DOTALL)
+_SHORT_BRANCH = re.compile(rb"[\x70-\x7f\xe0-\xe3\xeb]")
 _NEVER = (capstone.CS_GRP_CALL, capstone.CS_GRP_INT, capstone.CS_GRP_IRET, capstone.CS_GRP_BRANCH_RELATIVE)
 _UNMOVABLE = ("rep", "f", "pushf", "popf", "sys", "rd", "cpuid", "x", "in", "out", "enter")
 """Beginnings of the names of instructions that stay where they are: those that refer to where they lie, may not be
@@ -71,6 +76,7 @@ class Guide:
         self._states = [loop[at : at + LAYOUT.size] for at in range(0, len(loop), LAYOUT.size)]
         self._met = Counter[int](map(_rip, self._states))
         self._entered = set[int]()  # not from the instruction before
+        self._led_to: dict[int, bool] = {}
         for registers, following in zip(self._states, self._states[1:], strict=False):
             self._note(_rip(registers), _rip(following))
 
@@ -130,7 +136,7 @@ class Guide:
         inner = set[int]()
         while at < address + _JUMP_BYTES:
             length, displacement, _, target, _ = self._instruction(at)
-            if displacement < 0 or (at > address and at in self._entered):
+            if displacement < 0 or (at > address and (at in self._entered or self._is_led_to(at))):
                 return self._unmoved(address)
             moved += [length, displacement]
             led_to.add(target)
@@ -140,6 +146,32 @@ class Guide:
         if far or led_to & set(range(address + 1, address + _JUMP_BYTES)) - inner:
             return self._unmoved(address)
         return _Moved(self._read(address, at - address), moved)
+
+    def _is_led_to(self, address: int) -> bool:
+        """Whether a branch around it may lead there: a jump that lies over it would be met there each time."""
+        if address not in self._led_to:
+            base, code = self._around(address)
+            here = address - base
+            self._led_to[address] = bool(_engine.targets(code, base, address.to_bytes(8, "little"))[0]) or any(
+                match.start() + 2 + (code[match.start() + 1] ^ 0x80) - 0x80 == here
+                and (over := instruction_over(self._decoder, code, match.start())) is not None
+                and over[1] == match.start() + 2
+                for match in _SHORT_BRANCH.finditer(
+                    code, max(0, here - _SHORT_REACH), min(here + _SHORT_REACH, len(code) - 1)
+                )
+            )
+        return self._led_to[address]
+
+    def _around(self, address: int) -> tuple[int, bytes]:
+        """The code around an address, as far as it can be read, and where it begins."""
+        first = page = address // _PAGE * _PAGE
+        code = self._read(page, _PAGE)
+        while first > page - _PAGES_AROUND * _PAGE and len(below := self._read(first - _PAGE, _PAGE)) == _PAGE:
+            code = below + code
+            first -= _PAGE
+        if len(code) == page - first + _PAGE:
+            code += self._read(page + _PAGE, _PAGES_AROUND * _PAGE)
+        return first, code
 
     def _moved_anew(self, address: int) -> _Moved | None:
         """The program may have written other code there since it was decoded."""

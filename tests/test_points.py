@@ -10,7 +10,8 @@ import pytest
 from harness import Surroundings
 
 from pyrr_debugger.events import TickEvent
-from pyrr_debugger.registers import unpack
+from pyrr_debugger.recorder.point import Guide
+from pyrr_debugger.registers import LAYOUT, NAMES, unpack
 from pyrr_debugger.replayer.session import ReplaySession
 from pyrr_debugger.replayer.traps import Place, Trap
 from pyrr_debugger.trace_reader import TraceReader
@@ -88,3 +89,28 @@ def test_watched_places_where_code_is_not_written_yet(compiled: Callable[..., Pa
             session.seek(event.number)
             assert {**session.registers(event.task), "orig_rax": 0} == {**unpack(event.registers), "orig_rax": 0}
     harness.assert_same_output(recorded, harness.replay(tmp_path / "trace", around))
+
+
+def test_no_task_is_left_before_where_a_branch_leads() -> None:
+    """There a jump over that place would be met at each turn of the loop: the next instruction is as good."""
+    start, loop, branch = 0x1000, 0x1003, 0x1006
+    code = bytes.fromhex("48ffc0 48ffc1 75fb".replace(" ", "")).ljust(
+        4096, b"\x90"
+    )  # inc rax; again: inc rcx; jne again
+
+    def registers(address: int) -> bytes:
+        return (
+            bytes(8 * NAMES.index("rip"))
+            + address.to_bytes(8, "little")
+            + bytes(LAYOUT.size - 8 * NAMES.index("rip") - 8)
+        )
+
+    places = iter([start, *[loop, branch] * 100])
+    guide = Guide(
+        registers(start - 1),
+        lambda address, size: code[address - start : address - start + size] if address >= start else b"",
+    )
+    moved = guide.lead(lambda: registers(next(places)))
+    assert guide.address == loop
+    assert moved is not None
+    assert moved.code == code[3:8]
