@@ -14,6 +14,7 @@ from .output import last_writes
 _STREAMS = (1, 2)
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")  # on a terminal, of CPython from 3.13 on and of pytest
 _MARGIN = re.compile(rb" *[|+] ")  # of an exception group, and of what is in it
+_UPWARDS = re.compile(r"^(?:\.\./)+")
 _TRACEBACK = re.compile(rb"(?:Exception Group )?Traceback \(most recent call last\):")
 _FRAME = re.compile(rb'  File "(.+)", line (\d+)')
 _NAME = rb"[A-Za-z_\x80-\xff][\w.\x80-\xff]*"
@@ -79,7 +80,8 @@ def _reports(lines: Iterator[tuple[SyscallEvent, bytes]]) -> Iterator[Report]:
 
 
 def _at(report: Report, match: re.Match[bytes]) -> Report:
-    return replace(report, file=os.fsdecode(match[1]), line=int(match[2]))
+    """Without the way up from the working directory, with which pytest may begin: a name is the end of a path."""
+    return replace(report, file=_UPWARDS.sub("", os.fsdecode(match[1])), line=int(match[2]))
 
 
 def _class(name: bytes) -> str:

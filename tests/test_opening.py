@@ -13,7 +13,7 @@ from typing import cast
 
 import harness
 import pytest
-from harness import Command, Interpreter
+from harness import Command, Interpreter, Surroundings
 
 from pyrr_debugger.events import SyscallEvent
 from pyrr_debugger.replayer import report
@@ -88,9 +88,11 @@ def program(folder: Path, name: str, source: str) -> Path:
 
 
 @contextmanager
-def opened(place: Path, words: Command, status: int) -> Iterator[tuple[Prompt, str, io.StringIO]]:
+def opened(
+    place: Path, words: Command, status: int, around: Surroundings = harness.DEFAULT
+) -> Iterator[tuple[Prompt, str, io.StringIO]]:
     """Records a command that ends with a status, and opens it: the prompt, where it is said to be, what is shown."""
-    assert harness.record(place / "trace", *words).status == status
+    assert harness.record(place / "trace", *words, around=around).status == status
     with TraceReader(place / "trace") as reader, ReplaySession(reader) as session:
         opening = open_at_failure(session)
         prompt = Prompt(session, out := io.StringIO())
@@ -129,6 +131,17 @@ def test_a_failed_test_of_pytest(options: tuple[str, ...], tmp_path: Path) -> No
         assert "AssertionError('assert 11 == 99" in out.getvalue()
         prompt.execute("rnext")
         assert place(prompt) == ("test_function", IN_FUNCTION - 1)
+
+
+def test_a_failed_test_above_the_working_directory(tmp_path: Path) -> None:
+    """Pytest prints its file with the way there, if that is shorter: `../tests/test_cart.py:22: AssertionError`."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "here").mkdir()
+    path = program(tmp_path / "tests", "test_cart.py", CART)
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", path]
+    with opened(tmp_path, words, 1, Surroundings(cwd=tmp_path / "here")) as (prompt, text, _):
+        assert text == "the exception of the failure that is printed last"
+        assert place(prompt) == ("test_function", IN_FUNCTION)
 
 
 def test_an_interrupted_loop(interpreter: Interpreter, tmp_path: Path) -> None:
@@ -184,6 +197,7 @@ def test_reports_however_they_are_written() -> None:
         (first + last, ("b.py", 12, "Error")),
         (last + b"\x1b[1m\x1b[31mtest_c.py\x1b[0m:30: KeyError\nand so on\n", ("test_c.py", 30, "KeyError")),
         (b"test_c.py:30: in test_c\n" + b"lib/d.py:4: in d\nE   KeyError\n", ("lib/d.py", 4, "")),
+        (b"../../up/test_c.py:30: KeyError\n", ("up/test_c.py", 30, "KeyError")),
         (first + b"x.py:3: UserWarning: text\n", ("a.py", 1, "Error")),
         (b"Traceback (most recent call last):\n", ("", 0, "")),
         (b'  + Exception Group Traceback (most recent call last):\n  |   File "e.py", line 5, in h\n', ("e.py", 5, "")),
