@@ -529,7 +529,7 @@ enum request stop_by_signal(struct recorder *recorder, struct task *task, int si
     /* Death comes at a tick, so that replay finds the memory that was left; so does standing still, where others may look at it. */
     bool ignored = signal < SIGNALS && task->group->disposition[signal] == DISPOSITION_IGNORE;
     bool ends = no_handler && !ignored && !is_harmless_by_default(signal);
-    bool waits = ends && runs_own_code(task) && (stops_by_default(signal) || (is_clocked(task) && runs_free(task)));
+    bool waits = ends && is_clocked(task) && runs_free(task);
     if (task->redirected && !no_handler) {
         task->meets = task->held_count < MAX_HELD && interrupts(task, signal, registers.rax, &registers);
         if (task->meets) hold(task, &info);
